@@ -1,0 +1,117 @@
+// Package config holds Restante's configuration: the Config struct, and one table (Keys) that gives every key its type,
+// default, bounds, help and whether a reload takes it over. Parsing, printing, explaining, comparing, the example file
+// and the manual page all come from that table.
+//
+// Start with Default or Load. Reading is strict: an unknown key, a wrong type or a value out of bounds is an error that
+// names file, line and key and says what is allowed; nothing is guessed or passed over. A Config that Load or Check
+// accepted has every value within its bounds. Values of type Config may be copied; their lists must not be changed.
+// All functions are safe for concurrent use, as long as nobody writes to a Config that another one reads.
+package config
+
+import (
+	"log/slog"
+	"path/filepath"
+	"time"
+)
+
+// FileName is the name of the configuration file that is looked for in the data directory.
+const FileName = "restante.toml"
+
+// Config is everything that can be configured. The table behind Keys documents each field.
+type Config struct {
+	DataDir string // absolute once Resolve was called; "" before means the platform's
+	Network Network
+	Gossip  Gossip
+	RPC     RPC
+	Ops     Ops
+	Log     Log
+}
+
+// Network says where the node listens, whom it meets and what it speaks.
+type Network struct {
+	Listen            []string // host:port each, host "" = every address of both IP families
+	Advertise         []string // host or host:port each; empty = found out
+	Static            []string // enode URLs or ENRs
+	Trusted           []string // enode URLs or ENRs
+	MaxPeers          int
+	MaxPeersPerPrefix int    // 0 = no limit
+	SOCKS5            string // host:port, "" = dial directly
+	Dialects          []string
+	Bridge            bool
+}
+
+// Gossip bounds what is taken from peers, kept and passed on.
+type Gossip struct {
+	MinPoW                  float64
+	MaxMessageSize          int64 // bytes
+	MaxTTL                  time.Duration
+	PoolMaxEnvelopes        int
+	PoolMaxBytes            int64  // bytes
+	Interest                string // InterestFull or InterestFilters
+	PostDelayMax            time.Duration
+	BytesPerSecondPerPeer   int64 // 0 = no limit
+	BytesPerSecondPerPrefix int64 // 0 = no limit
+}
+
+// The values of Gossip.Interest.
+const (
+	InterestFull    = "full"    // everything
+	InterestFilters = "filters" // what the filters in use ask for
+)
+
+// RPC says where programs reach the node.
+type RPC struct {
+	IPC string // path of the socket; "" before Resolve means restante.ipc in the data directory
+}
+
+// Ops serves /metrics and /healthz.
+type Ops struct {
+	Listen string // host:port, "" = off
+}
+
+// Log is the log's form.
+type Log struct {
+	Level     slog.Level
+	Format    string // LogText or LogJSON
+	Addresses bool   // whether peers' network addresses may appear
+}
+
+// The values of Log.Format.
+const (
+	LogText = "text"
+	LogJSON = "json"
+)
+
+// Default returns the configuration of an empty file. It is not resolved.
+func Default() Config {
+	var c Config
+	for _, k := range table() {
+		k.reset(&c)
+	}
+	return c
+}
+
+// Resolve returns c with its paths made final: an empty DataDir becomes the platform's, an empty RPC.IPC becomes the
+// socket in the data directory, a leading ~/ becomes the home directory. It reports a data directory that cannot be
+// found out and a socket path that is longer than sockets allow.
+func (c Config) Resolve(p Platform) (Config, error) {
+	var err error
+	if c.DataDir == "" {
+		if c.DataDir, err = p.DataDir(); err != nil {
+			return c, err
+		}
+	}
+	if c.DataDir, err = p.expand(c.DataDir); err != nil {
+		return c, err
+	}
+	if c.RPC.IPC == "" {
+		c.RPC.IPC = p.socket(c.DataDir)
+	}
+	if c.RPC.IPC, err = p.expand(c.RPC.IPC); err != nil {
+		return c, err
+	}
+	return c, p.checkSocket(c.RPC.IPC)
+}
+
+// NodeKeyFile is the path of the node's key. Call it on a resolved configuration.
+func (c Config) NodeKeyFile() string { return filepath.Join(c.DataDir, "node.key") }
