@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// isEndpoint accepts host:port where host is an IP address, or empty or a name where allowed, and the port is a number.
-func isEndpoint(s string, emptyHost, names bool) bool {
+// isEndpoint accepts host:port to listen on: an IP address, or nothing where allowed, and a port from 0 to 65535.
+func isEndpoint(s string, emptyHost bool) bool {
 	i := strings.LastIndexByte(s, ':')
 	if i < 0 || !isPort(s[i+1:]) {
 		return false
@@ -17,11 +17,10 @@ func isEndpoint(s string, emptyHost, names bool) bool {
 	if host == "" {
 		return emptyHost
 	}
-	if inner, ok := strings.CutPrefix(host, "["); ok {
-		addr, err := netip.ParseAddr(strings.TrimSuffix(inner, "]"))
-		return strings.HasSuffix(inner, "]") && err == nil && addr.Is6()
-	}
-	return isHost(host, names) && !strings.Contains(host, ":")
+	inner, bracket := strings.CutPrefix(host, "[")
+	inner, closed := strings.CutSuffix(inner, "]")
+	addr, err := netip.ParseAddr(inner)
+	return err == nil && bracket == closed && bracket == addr.Is6()
 }
 
 func isPort(s string) bool {
@@ -29,61 +28,9 @@ func isPort(s string) bool {
 	return err == nil && strconv.FormatUint(n, 10) == s
 }
 
-// isHost accepts an IP address, and a DNS name where allowed.
-func isHost(s string, names bool) bool {
-	if _, err := netip.ParseAddr(s); err == nil {
-		return true
-	}
-	return names && isName(s)
-}
-
-// isName accepts host names by the rules of RFC 1123. What consists of digits and dots only is a mistyped IP address.
-func isName(s string) bool {
-	if len(s) == 0 || len(s) > 253 || strings.Trim(s, "0123456789.") == "" {
-		return false
-	}
-	for label := range strings.SplitSeq(s, ".") {
-		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
-			return false
-		}
-		for _, r := range label {
-			if !(r == '-' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z') {
-				return false
-			}
-		}
-	}
-	return true
-}
-
+// isPath accepts paths that mean the same from every working directory.
 func isPath(s string) bool {
 	return s == "" || !strings.ContainsRune(s, 0) && (strings.HasPrefix(s, "~/") || filepath.IsAbs(s) || isPipe(s))
 }
 
 func isPipe(s string) bool { return strings.HasPrefix(s, `\\.\pipe\`) }
-
-// nodeKeyDigits is the length of the public key in an enode URL, in hex digits.
-const nodeKeyDigits = 128
-
-// isNode accepts the form of an enode URL or ENR. Whether key and record are genuine is found out when they are used.
-func isNode(s string) bool {
-	if record, ok := strings.CutPrefix(s, "enr:"); ok {
-		return record != "" && strings.Trim(record, base64URL) == ""
-	}
-	rest, ok := strings.CutPrefix(s, "enode://")
-	if !ok || len(rest) <= nodeKeyDigits || rest[nodeKeyDigits] != '@' {
-		return false
-	}
-	if strings.Trim(rest[:nodeKeyDigits], "0123456789abcdefABCDEF") != "" {
-		return false
-	}
-	endpoint, query, hasQuery := strings.Cut(rest[nodeKeyDigits+1:], "?")
-	if hasQuery {
-		port, ok := strings.CutPrefix(query, "discport=")
-		if !ok || !isPort(port) {
-			return false
-		}
-	}
-	return isEndpoint(endpoint, false, true)
-}
-
-const base64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

@@ -44,7 +44,7 @@ const full = `data_dir = "/srv/restante"
 listen = ["192.0.2.7:30303", "[2001:db8::7]:0"]
 advertise = ["mail.example.org", "[2001:db8::7]:443"]
 static = ["enode://1dd9d65c4552b5eb43d5ad55a2ee3f56c6cbc1c64a5c8d659f51fcd51bace24351232b8d7821617d2b29b54b81cdefb9b3e9c37d7fd5f63270bcc9e1a6f6a439@node.example:30303?discport=0"]
-trusted = ["enr:-IS4QHCYrYZbAKW"]
+trusted = ["enode://1dd9d65c4552b5eb43d5ad55a2ee3f56c6cbc1c64a5c8d659f51fcd51bace24351232b8d7821617d2b29b54b81cdefb9b3e9c37d7fd5f63270bcc9e1a6f6a439"]
 max_peers = 7
 max_peers_per_prefix = 0
 socks5 = "127.0.0.1:9050"

@@ -1,4 +1,12 @@
 package config
 
+import "github.com/restante-im/restante/internal/wire"
+
 // dialects names the wire protocols of this build, in order of preference.
-func dialects() []string { return []string{"shh/6", "waku/1"} }
+func dialects() []string {
+	var names []string
+	for _, d := range wire.Dialects() {
+		names = append(names, d.String())
+	}
+	return names
+}

@@ -3,6 +3,8 @@ package config
 import (
 	"log/slog"
 	"time"
+
+	"github.com/restante-im/restante/internal/nodeaddr"
 )
 
 // Key is one row of the table: a configuration key and all there is to know about it.
@@ -59,6 +61,7 @@ const (
 	maxNodes    = 1000
 	maxPeersCap = 5000
 	maxPool     = 10_000_000
+	anyPort     = 1 // stands for the port of the first listen address
 )
 
 const (
@@ -89,13 +92,21 @@ func placeKeys() []Key {
 }
 
 func networkKeys() []Key {
-	node := text("node address", `"enode://<128 hex digits>@host:port" or "enr:..."`, isNode)
+	node := parsed("node address", `"enode://KEY@host:port" with a key of 128 hex digits, or "enr:..."`,
+		func(s string) error { _, err := nodeaddr.Parse(s); return err })
+	identity := parsed("node address", `"enode://KEY" or "enode://KEY@host:port" with a key of 128 hex digits, or "enr:..."`,
+		func(s string) error { _, err := nodeaddr.ParseIdentity(s); return err })
 	bind := text("address", `"host:port" with an IP address or nothing as host`,
-		func(s string) bool { return isEndpoint(s, true, false) })
-	public := text("address", `"host" or "host:port" with an IP address or a DNS name as host`,
-		func(s string) bool { return isHost(s, true) || isEndpoint(s, false, true) })
-	proxy := text("address", `"host:port", or "" for none`,
-		func(s string) bool { return s == "" || isEndpoint(s, false, true) })
+		func(s string) bool { return isEndpoint(s, true) })
+	public := parsed("address", `"host" or "host:port" with an IP address or a DNS name as host`,
+		func(s string) error { _, err := nodeaddr.ParseAddress(s, anyPort); return err })
+	proxy := parsed("address", `"host:port", or "" for none`, func(s string) error {
+		if s == "" {
+			return nil
+		}
+		_, err := nodeaddr.ParseAddress(s, 0)
+		return err
+	})
 	dialect := choice(dialects()...)
 	return []Key{
 		row("network.listen", list(bind, 0, maxListen), []string{":30303"},
@@ -113,7 +124,7 @@ func networkKeys() []Key {
 			func(c *Config) *[]string { return &c.Network.Static }, reload,
 			"Nodes to stay connected with. They are dialled at once and again after each loss.").
 			example(`["enode://` + exampleKey + `@192.0.2.9:30303"]`),
-		row("network.trusted", list(node, 0, maxNodes), nil,
+		row("network.trusted", list(identity, 0, maxNodes), nil,
 			func(c *Config) *[]string { return &c.Network.Trusted }, reload,
 			"Nodes that are let in beyond max_peers and max_peers_per_prefix, and from which envelopes are taken "+
 				"that are too old or too cheap for everybody else, such as a mail server's answers.").
@@ -184,7 +195,7 @@ func gossipKeys() []Key {
 func serviceKeys() []Key {
 	path := text("path", `an absolute path, or one that starts with ~/, or on Windows \\.\pipe\NAME`, isPath)
 	bind := text("address", `"host:port" with an IP address as host, or "" for off`,
-		func(s string) bool { return s == "" || isEndpoint(s, false, false) })
+		func(s string) bool { return s == "" || isEndpoint(s, false) })
 	return []Key{
 		row("rpc.ipc", path, "",
 			func(c *Config) *string { return &c.RPC.IPC }, restart,

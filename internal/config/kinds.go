@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -8,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/restante-im/restante/internal/fault"
 )
 
 // kind is how values of one sort are read, bounded and shown.
@@ -25,10 +28,16 @@ type refused struct {
 	entry   int // in a list, counted from 1; 0 = the value itself
 	value   any
 	allowed string // of the entry
+	reason  string // "" = what was found is said instead
 }
 
 func (r *refused) Error() string {
-	if r.entry > 0 {
+	switch {
+	case r.reason != "" && r.entry > 0:
+		return fmt.Sprintf(", entry %d: %s", r.entry, r.reason)
+	case r.reason != "":
+		return ": " + r.reason
+	case r.entry > 0:
 		return fmt.Sprintf("has as entry %d %s", r.entry, describe(r.value))
 	}
 	return "is " + describe(r.value)
@@ -225,6 +234,23 @@ func text(name, allowed string, ok func(string) bool) kind[string] {
 	}
 }
 
+// parsed reads a string that another package's parser accepts; its error says what is wrong.
+func parsed(name, allowed string, check func(string) error) kind[string] {
+	k := text(name, allowed, func(string) bool { return true })
+	read := k.read
+	k.read = func(v any) (string, error) {
+		s, err := read(v)
+		if err != nil {
+			return "", err
+		}
+		if err := check(s); err != nil {
+			return "", &refused{value: s, reason: fault.Text(err)}
+		}
+		return s, nil
+	}
+	return k
+}
+
 func choice(values ...string) kind[string] {
 	return text("word", "one of "+quoteAll(values), func(s string) bool { return slices.Contains(values, s) })
 }
@@ -266,8 +292,8 @@ func list(of kind[string], lo, hi int) kind[[]string] {
 			out := make([]string, 0, len(entries))
 			for i, e := range entries {
 				s, err := of.read(e)
-				if err != nil {
-					return nil, &refused{entry: i + 1, value: e, allowed: of.allowed}
+				if r := (*refused)(nil); errors.As(err, &r) {
+					return nil, &refused{entry: i + 1, value: e, allowed: of.allowed, reason: r.reason}
 				}
 				if j := slices.Index(out, s); j >= 0 {
 					return nil, fmt.Errorf("has entry %d again as entry %d", j+1, i+1)

@@ -239,8 +239,13 @@ func showRate(n int64) string {
 // sentence says which key has which fault and what is allowed.
 func (k Key) sentence(err error) string {
 	allowed := k.Allowed
-	if r := (*refused)(nil); errors.As(err, &r) && r.entry > 0 {
-		allowed = r.allowed
+	if r := (*refused)(nil); errors.As(err, &r) {
+		switch {
+		case r.reason != "":
+			return k.title() + err.Error()
+		case r.entry > 0:
+			allowed = r.allowed
+		}
 	}
 	return fmt.Sprintf("%s %v; allowed: %s", k.title(), err, allowed)
 }

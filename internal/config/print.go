@@ -86,7 +86,7 @@ func eachKey(head func(section), visit func(Key)) {
 			head(s)
 		}
 		for _, k := range keys {
-			if strings.Contains(k.Name, ".") == (s.name != "") && strings.HasPrefix(k.Name, s.name) {
+			if strings.HasPrefix(k.Name, s.name+".") || s.name == "" && !strings.Contains(k.Name, ".") {
 				visit(k)
 			}
 		}
