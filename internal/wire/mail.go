@@ -22,7 +22,7 @@ const (
 const MaxMailLimit = 1000
 
 // MailRequest asks a mail server for what was sent in a range of time. It is what all forms of a request mean; whether a
-// server grants it is the server's business, and Check says what every server refuses.
+// server grants it is the server's business.
 type MailRequest struct {
 	ID     []byte           // of a plain request; nil for a sealed one, whose id is its envelope's hash
 	From   uint32           // Unix seconds, inclusive
@@ -34,8 +34,8 @@ type MailRequest struct {
 	Batch  bool             // several envelopes may come in one packet
 }
 
-// Check reports what no server accepts: a range that ends before it starts, nothing to look for, a limit above
-// MaxMailLimit, a cursor or id of the wrong length.
+// Check reports what a careful client never asks: a range that ends before it starts, for nothing, with a limit above
+// MaxMailLimit, or with a cursor or id of the wrong length.
 func (r *MailRequest) Check() error {
 	switch {
 	case r.To != 0 && r.From > r.To:
@@ -61,7 +61,7 @@ func (r Request) Parse() (sealed *envelope.Envelope, plain *MailRequest, err err
 	}
 	items, err := splitItems(payload, 6, 7)
 	if err != nil {
-		return nil, nil, malformedMail("a mail request is neither an envelope nor a plain request: %w", err)
+		return nil, nil, malformedMail("a mail request is neither an envelope nor a plain request: %v", err)
 	}
 	m := &MailRequest{Batch: true}
 	p := parser{}
@@ -72,7 +72,7 @@ func (r Request) Parse() (sealed *envelope.Envelope, plain *MailRequest, err err
 		m.Topics = p.topics(items[6])
 	}
 	if p.err != nil {
-		return nil, nil, malformedMail("plain mail request: %w", p.err)
+		return nil, nil, malformedMail("plain mail request: %v", p.err)
 	}
 	return nil, m, nil
 }
@@ -126,7 +126,7 @@ func parseSealedBinary(b []byte) (MailRequest, error) {
 func parseSealedList(b []byte) (MailRequest, error) {
 	items, err := splitItems(b, 5, 7)
 	if err != nil {
-		return MailRequest{}, malformedMail("sealed mail request: %w", err)
+		return MailRequest{}, malformedMail("sealed mail request: %v", err)
 	}
 	p := parser{}
 	m := MailRequest{From: p.uint32(items[0]), To: p.uint32(items[1]), Bloom: p.bloom(items[2]), Batch: true}
@@ -141,7 +141,7 @@ func parseSealedList(b []byte) (MailRequest, error) {
 	}
 	m.Limit, m.Cursor = p.uint32(limit), p.bytes(cursor)
 	if p.err != nil {
-		return MailRequest{}, malformedMail("sealed mail request: %w", p.err)
+		return MailRequest{}, malformedMail("sealed mail request: %v", p.err)
 	}
 	return m, nil
 }
@@ -176,7 +176,7 @@ var failed = []byte("ERROR=")
 func (c Complete) Parse() (Completion, error) {
 	kind, b, _, err := rlp.Split(c.Payload)
 	if err != nil {
-		return Completion{}, malformedMail("request complete: %w", err)
+		return Completion{}, malformedMail("request complete: %v", err)
 	}
 	if kind == rlp.List {
 		return parseCompletionList(firstItem(c.Payload))
@@ -202,12 +202,12 @@ func (c Complete) Parse() (Completion, error) {
 func parseCompletionList(payload []byte) (m Completion, err error) {
 	items, err := splitItems(payload, 3, 3)
 	if err != nil {
-		return m, malformedMail("request complete: %w", err)
+		return m, malformedMail("request complete: %v", err)
 	}
 	p := parser{}
 	id, last, cursor := p.bytes(items[0]), p.bytes(items[1]), p.bytes(items[2])
 	if p.err != nil {
-		return m, malformedMail("request complete: %w", p.err)
+		return m, malformedMail("request complete: %v", p.err)
 	}
 	if len(id) != idSize || len(last) != idSize || len(cursor) != 0 && len(cursor) != CursorSize {
 		return m, malformedMail("request complete with an id, hash and cursor of %d, %d and %d bytes", len(id), len(last), len(cursor))

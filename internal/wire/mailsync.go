@@ -39,7 +39,7 @@ func (r *MailRequest) CheckSync() error {
 func (r SyncRequest) Parse() (MailRequest, error) {
 	items, err := splitItems(firstItem(r.Payload), 5, 5)
 	if err != nil {
-		return MailRequest{}, malformedMail("sync request: %w", err)
+		return MailRequest{}, malformedMail("sync request: %v", err)
 	}
 	p := parser{}
 	m := MailRequest{
@@ -47,7 +47,7 @@ func (r SyncRequest) Parse() (MailRequest, error) {
 		Limit: p.uint32(items[3]), Cursor: p.bytes(items[4]), Batch: true,
 	}
 	if p.err != nil {
-		return MailRequest{}, malformedMail("sync request: %w", p.err)
+		return MailRequest{}, malformedMail("sync request: %v", p.err)
 	}
 	return m, nil
 }
@@ -77,16 +77,16 @@ type SyncPage struct {
 func (r SyncResponse) Parse() (SyncPage, error) {
 	items, err := splitItems(firstItem(r.Payload), 4, 4)
 	if err != nil {
-		return SyncPage{}, malformedMail("sync response: %w", err)
+		return SyncPage{}, malformedMail("sync response: %v", err)
 	}
 	list, err := envelope.DecodeList(items[0], MaxEnvelopes)
 	if err != nil {
-		return SyncPage{}, malformedMail("sync response: %w", err)
+		return SyncPage{}, malformedMail("sync response: %v", err)
 	}
 	p := parser{}
 	page := SyncPage{List: list, Cursor: p.bytes(items[1]), Final: p.flag(items[2]), Failed: string(p.bytes(items[3]))}
 	if p.err != nil {
-		return SyncPage{}, malformedMail("sync response: %w", p.err)
+		return SyncPage{}, malformedMail("sync response: %v", p.err)
 	}
 	return page, nil
 }
