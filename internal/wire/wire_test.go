@@ -410,7 +410,9 @@ func allocated(f func()) uint64 {
 
 // The worst packets of full size, made of the smallest parts, cost a fixed multiple of their length.
 func TestWorstPackets(t *testing.T) {
-	tiny := func(n int) []byte { return envelope.EncodeList(repeat(envelope.New(0, 0, envelope.Topic{}, nil, 0), n)) }
+	tiny := func(n int) []byte {
+		return envelope.EncodeList(repeat(envelope.New(0, 0, envelope.Topic{}, nil, 0), n))
+	}
 	refusals := &bytes.Buffer{}
 	if err := rlp.Encode(refusals, []any{uint64(1), []any{envelope.Hash{}, repeat([]any{envelope.Hash{}, uint64(0), ""}, 29_000)}}); err != nil {
 		t.Fatal(err)
