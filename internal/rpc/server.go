@@ -1,0 +1,195 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	gethrpc "github.com/ethereum/go-ethereum/rpc"
+
+	"github.com/restante-im/restante/internal/fault"
+	"github.com/restante-im/restante/internal/filter"
+	"github.com/restante-im/restante/internal/keyring"
+)
+
+// Options are the parts that a Server connects. All but Cores must be set.
+type Options struct {
+	Gossip  Gossip
+	Admin   Admin
+	Health  Health
+	Keys    *keyring.Ring
+	Filters *filter.Set
+	Cores   int // for one proof of work; all of the machine's unless set
+}
+
+// Server answers JSON-RPC requests.
+type Server struct {
+	rpc      *gethrpc.Server
+	ctx      context.Context // ends calls that wait
+	cancel   context.CancelFunc
+	stopping sync.Once
+
+	mu     sync.Mutex
+	conns  map[string]*conn
+	serial uint64
+	closed bool
+	active sync.WaitGroup // connections
+}
+
+// New makes a server. It serves nothing yet.
+func New(o Options) (*Server, error) {
+	if o.Cores <= 0 {
+		o.Cores = runtime.NumCPU()
+	}
+	s := &Server{rpc: gethrpc.NewServer(), conns: make(map[string]*conn)}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.rpc.SetBatchLimits(MaxBatch, MaxBatchAnswer)
+	for name, api := range services(o, s.bind) {
+		if err := s.rpc.RegisterName(name, api); err != nil {
+			return nil, fault.E("rpc: new server", fault.Internal, err, "")
+		}
+	}
+	return s, nil
+}
+
+func services(o Options, bind func(context.Context) (context.Context, context.CancelFunc)) map[string]any {
+	return map[string]any{
+		"shh": &shhAPI{
+			gossip: o.Gossip, keys: o.Keys, filters: o.Filters, bind: bind, work: newWorkshop(o.Cores),
+		},
+		"node": &nodeAPI{admin: o.Admin, gossip: o.Gossip, filters: o.Filters, health: o.Health},
+	}
+}
+
+// Methods returns the names of all methods that a Server answers, sorted.
+// Subscriptions are named like `shh_subscribe "messages"`.
+func Methods() []string {
+	list := []string{"rpc_modules", "shh_unsubscribe"} // answered by the library itself
+	for namespace, api := range services(Options{}, nil) {
+		t := reflect.TypeOf(api)
+		for i := range t.NumMethod() {
+			m := t.Method(i)
+			first := []rune(m.Name)
+			first[0] = unicode.ToLower(first[0])
+			name := namespace + "_" + string(first)
+			if m.Type.NumOut() > 0 && m.Type.Out(0) == reflect.TypeFor[*gethrpc.Subscription]() {
+				name = fmt.Sprintf("%s_subscribe %q", namespace, string(first))
+			}
+			list = append(list, name)
+		}
+	}
+	slices.SortFunc(list, strings.Compare)
+	return list
+}
+
+// Serve answers on every connection that l accepts, until ctx is done or l
+// fails. It closes l. Calls under way when ctx is done get a moment to end, and
+// proofs of work are given up; then Serve returns nil. A Server serves no more
+// after that.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	defer s.stop()
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	defer l.Close()
+	for failures := 0; ; {
+		nc, err := l.Accept()
+		switch {
+		case err == nil:
+			failures = 0
+			go s.ServeConn(nc)
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return fault.E("rpc: serve", fault.Closed, err, "the command socket was closed")
+		default: // out of file descriptors, most likely: wait, then try again
+			failures++
+			if failures > 100 {
+				return fault.E("rpc: serve", fault.Unavailable, err, "the command socket takes no connections any more")
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}
+}
+
+// ServeConn answers on one connection until it ends, and closes it.
+func (s *Server) ServeConn(nc net.Conn) {
+	c, err := s.enter(nc)
+	if err != nil {
+		c = newConn(s.ctx, nc, "")
+		c.refuse(err.Error())
+		c.Close()
+		return
+	}
+	defer s.leave(c)
+	s.rpc.ServeCodec(gethrpc.NewCodec(c), 0)
+}
+
+func (s *Server) enter(nc net.Conn) (*conn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, errors.New("the node is stopping")
+	}
+	if len(s.conns) >= MaxConnections {
+		return nil, fmt.Errorf("%d programs are connected to the node already, the most that may be", MaxConnections)
+	}
+	s.serial++
+	c := newConn(s.ctx, nc, fmt.Sprint("ipc-", s.serial))
+	s.conns[c.id] = c
+	s.active.Add(1)
+	return c, nil
+}
+
+func (s *Server) leave(c *conn) {
+	c.Close()
+	s.mu.Lock()
+	delete(s.conns, c.id)
+	s.mu.Unlock()
+	s.active.Done()
+}
+
+// bind returns a context that ends with the call, its connection and the server.
+// The library's own context does not end with the connection.
+func (s *Server) bind(ctx context.Context) (context.Context, context.CancelFunc) {
+	life := s.ctx
+	s.mu.Lock()
+	if c := s.conns[gethrpc.PeerInfoFromContext(ctx).RemoteAddr]; c != nil {
+		life = c.ctx
+	}
+	s.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(life, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
+// stop lets calls end, then closes what is left.
+func (s *Server) stop() {
+	s.stopping.Do(func() {
+		s.mu.Lock()
+		s.closed = true
+		for _, c := range s.conns {
+			c.drain()
+		}
+		s.mu.Unlock()
+		s.cancel()
+		done := make(chan struct{})
+		go func() { s.active.Wait(); close(done) }()
+		select {
+		case <-done:
+		case <-time.After(shutdownTimeout):
+		}
+		s.rpc.Stop()
+	})
+}
