@@ -1,0 +1,305 @@
+package gossip
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/restante-im/restante/internal/envelope"
+)
+
+// The network's time. An envelope says when it was sent, and nodes take it only around that time; so a node whose clock is
+// wrong neither receives nor is heard. What peers relay shows what they take for the time: an honest peer has nothing
+// that was sent more than envelope.FutureTolerance ahead of its clock, and nothing that has expired. Thus each peer's
+// envelopes bound its clock, and no third party can move those bounds: floods of back-dated or future envelopes do not.
+//
+// Two conclusions are drawn, each by the median over peers of distinct sources:
+//
+//   - Where the bounds prove our clock wrong, validity goes by the peers' time (offset).
+//   - Own envelopes are stamped by the best estimate (stamp), the upper quartile of the times of fresh envelopes within the
+//     bounds; ahead of what is proven by at most maxStampAhead, because senders with fast clocks pull it forward.
+const (
+	samplesKept     = 32
+	samplesNeeded   = 3
+	sampleEvery     = 50 * time.Millisecond
+	boundsLife      = 5 * time.Minute  // bounds hold for this to twice this
+	dumpTime        = 10 * time.Second // after joining, in which peers send their pools: not fresh
+	judgeEvery      = time.Second
+	expiredNeeded   = 3               // expired envelopes
+	expiredSpan     = 5 * time.Second // over so long a time show that our clock is ahead; fewer may just be late
+	jumpNoticed     = 2 * time.Second
+	settleTime      = 5 * time.Second // after a jump, in which what arrives was under way before
+	maxSkew         = 24 * time.Hour
+	maxStampAhead   = 5 * time.Second
+	skewStep        = time.Second // smaller changes of the offset are not followed
+	heldLife        = 10 * time.Minute
+	latenessAllowed = 2                     // seconds that an envelope may take from pool to us
+	quietBytes      = 16 << 10              // a packet no larger than this,
+	quietGap        = 20 * time.Millisecond // which follows its forerunner no sooner, has not waited in a queue
+)
+
+// clock is what we know about our own.
+type clock struct {
+	offset time.Duration // added to our clock to judge envelopes
+	stamp  time.Duration // added to our clock to stamp envelopes
+	known  bool          // enough peers say so
+	told   Skew
+
+	fresh  bool // there are new samples
+	judged time.Duration
+	jumped time.Duration // until then samples do not count
+	held   []heldEnvelope
+	bytes  int
+}
+
+// heldEnvelope was refused for its time while our clock was in doubt.
+type heldEnvelope struct {
+	env  *envelope.Envelope
+	conn *conn
+	net  Network
+	at   time.Duration
+}
+
+// observe takes the time of a Step.
+func (m *Machine) observe(now time.Time) {
+	if !m.started {
+		m.started, m.last = true, now
+		m.net = m.networkSecond()
+		m.pool.swept = m.net
+		return
+	}
+	passed := max(now.Sub(m.last), 0) // by the monotonic clock, if now has one
+	wall := now.Round(0).Sub(m.last.Round(0))
+	m.last = now
+	m.mono += passed
+	if jump := wall - passed; jump.Abs() >= jumpNoticed {
+		m.clockJumped(jump)
+	}
+}
+
+// clockJumped is called when our clock was set, or the machine has slept.
+func (m *Machine) clockJumped(by time.Duration) {
+	m.stats.ClockJumps++
+	for _, l := range m.links {
+		l.conn.view = view{source: l.conn.view.source}
+	}
+	c := &m.clock
+	c.known, c.fresh = false, false
+	c.jumped = m.mono + settleTime
+	if by > 0 == (c.offset > 0) && by.Abs() >= c.offset.Abs()/2 {
+		c.offset, c.stamp = 0, 0 // somebody has put it right
+	}
+	m.tellSkew(Skew{Offset: c.stamp})
+}
+
+func (m *Machine) networkSecond() int64 { return m.last.Add(m.clock.offset).Unix() }
+
+// NetworkTime returns the time by which own envelopes should be stamped: now, corrected by what the peers say.
+func (m *Machine) NetworkTime(now time.Time) time.Time { return now.Add(m.clock.stamp) }
+
+// view is what a peer's envelopes tell of its clock, in seconds relative to ours.
+type view struct {
+	source  string
+	fresh   [samplesKept]int32 // sent times of live envelopes, a ring
+	count   int
+	last    time.Duration
+	bounds  [2]bounds // the present and the previous period
+	started time.Duration
+	packet  time.Duration // when the last packet came
+}
+
+// bounds of what a peer has relayed.
+type bounds struct {
+	any     bool
+	newest  int64 // the latest sent time
+	soonest int64 // the soonest expiry
+	expired int   // envelopes that were dead by our clock
+	first   time.Duration
+	final   time.Duration
+}
+
+// sample takes the times of an envelope that a peer sent.
+func (m *Machine) sample(in *arrival, env *envelope.Envelope) {
+	if in.held {
+		return
+	}
+	v, now := &in.conn.view, m.last.Unix()
+	sent, expiry := int64(env.Sent())-now, int64(env.Expiry())-now
+	if expiry < sent || math.Abs(float64(sent)) > maxSkew.Seconds() || m.mono < m.clock.jumped {
+		return
+	}
+	if m.mono >= v.started+boundsLife {
+		v.bounds[1], v.bounds[0], v.started = v.bounds[0], bounds{}, m.mono
+	}
+	b := &v.bounds[0]
+	if !b.any {
+		*b = bounds{any: true, newest: sent, soonest: expiry}
+	}
+	if sent > b.newest || expiry < b.soonest {
+		m.clock.fresh = true
+	}
+	b.newest, b.soonest = max(b.newest, sent), min(b.soonest, expiry)
+	if expiry+latenessAllowed < 0 && in.quiet {
+		if b.expired == 0 {
+			b.first = m.mono
+		}
+		b.expired++
+		b.final = m.mono
+		m.clock.fresh = true
+	}
+	if m.mono >= in.conn.joined+dumpTime && (m.mono >= v.last+sampleEvery || v.count < samplesNeeded) {
+		v.fresh[v.count%samplesKept] = int32(sent)
+		v.count++
+		v.last = m.mono
+		m.clock.fresh = true
+	}
+}
+
+// estimate returns how far the peer's clock is ahead of ours, by its envelopes, and how much of that is proven.
+func (v *view) estimate() (best, proven int64, ok bool) {
+	b := v.bounds[0]
+	if p := v.bounds[1]; p.any {
+		if !b.any {
+			b = p
+		}
+		b.newest, b.soonest = max(b.newest, p.newest), min(b.soonest, p.soonest)
+		if p.expired > 0 {
+			b.expired, b.first = b.expired+p.expired, p.first
+			b.final = max(b.final, p.final)
+		}
+	}
+	if !b.any {
+		return 0, 0, false
+	}
+	least, most := b.newest-envelope.FutureTolerance, int64(math.MaxInt64)
+	if b.expired >= expiredNeeded && b.final-b.first >= expiredSpan {
+		most = max(b.soonest+latenessAllowed, least) // what was late looks older: the other bound is the safer one
+	}
+	if v.count >= samplesNeeded {
+		best = v.quartile()
+	} else if least <= 0 && most >= 0 {
+		return 0, 0, false
+	}
+	best = min(max(best, least), most, max(b.newest, least))
+	if least > 0 || most < 0 {
+		proven = best
+	}
+	return best, proven, true
+}
+
+// quartile is the upper quartile of the fresh envelopes' sent times: late and back-dated ones lie below.
+func (v *view) quartile() int64 {
+	n := min(v.count, samplesKept)
+	var sorted [samplesKept]int32
+	s := append(sorted[:0], v.fresh[:n]...)
+	slices.Sort(s)
+	return int64(s[n-1-n/4])
+}
+
+func (c *clock) due(now time.Duration) bool { return c.fresh && now >= c.judged+judgeEvery }
+
+func (c *clock) nextJudgement() time.Duration {
+	if !c.fresh {
+		return never
+	}
+	return c.judged + judgeEvery
+}
+
+// judgeClock compares our clock with the peers'.
+func (m *Machine) judgeClock() {
+	c := &m.clock
+	c.fresh, c.judged = false, m.mono
+	seen := make(map[string]bool)
+	var best, proven []int64
+	for _, l := range m.links {
+		v := &l.conn.view
+		if l != l.conn.links[0] || l.conn.closing || v.source != "" && seen[v.source] {
+			continue
+		}
+		if b, p, ok := v.estimate(); ok {
+			seen[v.source] = true
+			best, proven = append(best, b), append(proven, p)
+		}
+	}
+	if len(best) < m.cfg.SkewSources {
+		return // what is believed stays so
+	}
+	c.known = true
+	offset, stamp := seconds(median(proven)), seconds(median(best))
+	if offset == 0 {
+		stamp = min(stamp, maxStampAhead)
+	}
+	threshold := m.cfg.SkewReport
+	if c.stamp != 0 {
+		threshold /= 2 // do not waver
+	}
+	if stamp.Abs() <= threshold && offset == 0 {
+		stamp = 0
+	}
+	changed := (offset - c.offset).Abs() >= skewStep
+	if changed {
+		c.offset = offset
+	}
+	if (stamp-c.stamp).Abs() >= skewStep || changed {
+		c.stamp = stamp
+	}
+	m.tellSkew(Skew{Offset: c.stamp, Known: true})
+	if changed {
+		m.net = m.networkSecond()
+	}
+	m.releaseHeld()
+}
+
+func (m *Machine) tellSkew(s Skew) {
+	if s != m.clock.told {
+		m.clock.told = s
+		m.do(s)
+	}
+}
+
+func seconds(n int64) time.Duration {
+	limit := int64(maxSkew / time.Second)
+	return time.Duration(min(max(n, -limit), limit)) * time.Second
+}
+
+// median of an even number of values is that of the middle two which is nearer to 0.
+func median(values []int64) int64 {
+	slices.Sort(values)
+	n := len(values)
+	a, b := values[(n-1)/2], values[n/2]
+	if max(a, -a) < max(b, -b) {
+		return a
+	}
+	return b
+}
+
+// hold keeps an envelope that was refused for its time, while our clock may be to blame.
+func (m *Machine) hold(in *arrival, env *envelope.Envelope) {
+	c := &m.clock
+	if size := len(env.Raw()); !c.known && !in.held && size <= maxHeldBytes/16 && env.TTL() > 0 {
+		if in.bytes > 2*size {
+			env = env.Detach()
+		}
+		c.held = append(c.held, heldEnvelope{env, in.conn, in.link.net, m.mono})
+		c.bytes += size
+	}
+	for len(c.held) > maxHeld || c.bytes > maxHeldBytes {
+		c.bytes -= len(c.held[0].env.Raw())
+		c.held[0] = heldEnvelope{}
+		c.held = c.held[1:]
+	}
+}
+
+// releaseHeld looks again at what was held, now that our clock is known.
+func (m *Machine) releaseHeld() {
+	held := m.clock.held
+	m.clock.held, m.clock.bytes = nil, 0
+	for _, h := range held {
+		l := h.conn.link(h.net)
+		if l == nil || h.conn.gone || m.mono-h.at > heldLife {
+			continue
+		}
+		m.stats.Reconsidered++
+		m.offer(&arrival{conn: h.conn, link: l, held: true}, h.env)
+	}
+}
