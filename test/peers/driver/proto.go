@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// Hex is a byte string that JSON shows as hexadecimal digits; 0x in front is allowed when reading.
+// Hex is a byte string that JSON shows as hexadecimal digits; 0x in front is allowed when reading,
+// and no digits are nil.
 type Hex []byte
 
 // MarshalText implements encoding.TextMarshaler.
@@ -14,7 +15,12 @@ func (h Hex) MarshalText() ([]byte, error) { return []byte(hex.EncodeToString(h)
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (h *Hex) UnmarshalText(text []byte) (err error) {
-	*h, err = hex.DecodeString(strings.TrimPrefix(string(text), "0x"))
+	digits := strings.TrimPrefix(string(text), "0x")
+	if digits == "" {
+		*h = nil
+		return nil
+	}
+	*h, err = hex.DecodeString(digits)
 	return err
 }
 

@@ -1,0 +1,173 @@
+package peerproc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// Raw is a load end or relay: a subcommand of a helper that prints one JSON object per line. Every object has a key
+// "event" ("ready", "connected", "result", …) or, for rates, "name".
+type Raw struct {
+	proc  *process
+	lines *log[[]byte]
+}
+
+// StartRaw runs bin with args, for example "sink", "-to", enode, "-expect", "1000".
+func StartRaw(bin string, args ...string) (*Raw, error) {
+	r := &Raw{lines: newLog[[]byte]()}
+	p, err := launch(bin, args, func(b []byte) error {
+		r.lines.add(append([]byte(nil), b...))
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.proc = p
+	go func() {
+		<-p.ended
+		r.lines.end(p.err)
+	}()
+	return r, nil
+}
+
+// Ready is the first line of a relay and of a listening sink.
+type Ready struct {
+	Enode string `json:"enode"`
+}
+
+// Usage is what a raw process has used. It is part of all reports.
+type Usage struct {
+	CPUNanos  int64 `json:"cpu_ns"`    // user and system time since start
+	WallNanos int64 `json:"wall_ns"`   // since start
+	RSSBytes  int64 `json:"rss_bytes"` // resident now
+}
+
+// RelayReport answers "cpu" ([Raw.CPU]) and is a relay's result.
+type RelayReport struct {
+	Pool  int `json:"pool"`  // envelopes
+	Peers int `json:"peers"` // connections
+	Usage
+}
+
+// SourceResult is what a source did.
+type SourceResult struct {
+	Run      string  `json:"run"`
+	Sent     uint64  `json:"sent"`    // distinct envelopes, each to every link
+	Links    int     `json:"links"`   // connections
+	Packets  uint64  `json:"packets"` // to each link
+	Bytes    uint64  `json:"bytes"`   // RLP to each link
+	Seconds  float64 `json:"seconds"`
+	PerS     float64 `json:"per_s"`
+	LagMaxMS float64 `json:"lag_max_ms"` // most that sending fell behind the wished rate
+	Acks     uint64  `json:"acks"`       // packets 11 that came back
+	Refused  uint64  `json:"refused"`    // packets 12 with refusals that came back
+	Error    string  `json:"error"`
+	Usage
+}
+
+// SinkResult is what a sink received, summed over its links.
+type SinkResult struct {
+	Links      int     `json:"links"`
+	Received   uint64  `json:"received"`   // distinct envelopes
+	Duplicates uint64  `json:"duplicates"` // further copies on the same link
+	Stale      uint64  `json:"stale"`      // distinct, stamped before the sink started: not among received
+	Foreign    uint64  `json:"foreign"`    // envelopes that no raw source sent
+	Packets    uint64  `json:"packets"`
+	Bytes      uint64  `json:"bytes"` // RLP
+	P50MS      float64 `json:"p50_ms"`
+	P95MS      float64 `json:"p95_ms"`
+	P99MS      float64 `json:"p99_ms"`
+	MaxMS      float64 `json:"max_ms"`
+	Seconds    float64 `json:"seconds"` // from the first envelope to the last
+	PerS       float64 `json:"per_s"`
+	Error      string  `json:"error"` // why the last lost link was lost
+	Usage
+}
+
+// Rate is one line of "crypto", "mine" and "accept".
+type Rate struct {
+	Name    string  `json:"name"`
+	PerS    float64 `json:"per_s"`
+	PerCPUS float64 `json:"per_cpu_s"` // per second of CPU: the one to read on a busy machine
+}
+
+// Send writes a line to its standard input: "go" (source -hold), "stats" and "stop" (sink), "cpu", "peer ENODE" and
+// "stop" (relay).
+func (r *Raw) Send(line string) error { return r.proc.write([]byte(line)) }
+
+// Wait decodes the n-th line (from 0) with that event into v, which may be nil.
+func (r *Raw) Wait(ctx context.Context, event string, n int, v any) error {
+	b, _, err := r.lines.next(ctx, 0, func(b []byte) bool {
+		if eventOf(b) != event {
+			return false
+		}
+		n--
+		return n < 0
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for %q: %w", event, err)
+	}
+	if v == nil {
+		return nil
+	}
+	return json.Unmarshal(b, v)
+}
+
+// Ready waits for the enode of a relay or listening sink.
+func (r *Raw) Ready(ctx context.Context) (enode string, err error) {
+	var v Ready
+	err = r.Wait(ctx, "ready", 0, &v)
+	return v.Enode, err
+}
+
+// CPU asks a relay what it has used.
+func (r *Raw) CPU(ctx context.Context) (v RelayReport, err error) {
+	n := r.lines.count(func(b []byte) bool { return eventOf(b) == "cpu" })
+	if err := r.Send("cpu"); err != nil {
+		return v, err
+	}
+	err = r.Wait(ctx, "cpu", n, &v)
+	return v, err
+}
+
+// Result waits for the last line of a source ([SourceResult]), sink ([SinkResult]) or relay ([RelayReport]).
+func (r *Raw) Result(ctx context.Context, v any) error { return r.Wait(ctx, "result", 0, v) }
+
+// Rates waits for the end of a "crypto", "mine" or "accept" run and returns its lines by name.
+func (r *Raw) Rates(ctx context.Context) (map[string]Rate, error) {
+	select {
+	case <-r.proc.ended:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	rates := map[string]Rate{}
+	r.lines.count(func(b []byte) bool {
+		var v Rate
+		if json.Unmarshal(b, &v) == nil && v.Name != "" {
+			rates[v.Name] = v
+		}
+		return false
+	})
+	if len(rates) == 0 {
+		return nil, errors.Join(errors.New("no rates"), r.proc.err)
+	}
+	return rates, nil
+}
+
+// Pid is the process id.
+func (r *Raw) Pid() int { return r.proc.cmd.Process.Pid }
+
+// Close ends the process.
+func (r *Raw) Close() { r.proc.close() }
+
+func eventOf(b []byte) string {
+	var v struct {
+		Event string `json:"event"`
+	}
+	if json.Unmarshal(b, &v) != nil {
+		return ""
+	}
+	return v.Event
+}
