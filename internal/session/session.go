@@ -21,9 +21,8 @@ const HandshakeTimeout = 10 * time.Second
 // Transport moves the packets of one dialect over a connection. ReadPacket and WritePacket may run at the same time,
 // each on one goroutine.
 type Transport interface {
-	// ReadPacket waits for the next packet. It refuses a packet above max bytes without reading it. The caller owns
-	// the payload.
-	ReadPacket(max int) (code uint64, payload []byte, err error)
+	// ReadPacket waits for the next packet. The caller owns the payload.
+	ReadPacket() (code uint64, payload []byte, err error)
 	// WritePacket returns when the packet has been handed to the network.
 	WritePacket(code uint64, payload []byte) error
 	// Close ends the whole connection, all its dialects included. The reason is for the log, and as far as the
@@ -34,16 +33,14 @@ type Transport interface {
 // Handler is told what happens on links. Its methods are called from the links' own goroutines and must not wait for
 // the peer.
 type Handler interface {
-	// Hello returns what to say first on a new link. From then on the handler may queue further packets on it.
-	Hello(l *Link) wire.Hello
+	// Greet is called first on a new link. It must queue our hello with Link.SendHello, and may queue more behind it.
+	Greet(l *Link)
 	// Opened is told what the peer said first. It is called once, before Received.
 	Opened(l *Link, hello wire.Hello) error
 	// Received takes a packet of so many bytes and returns how long to wait before the next one is read. An error
 	// ends the connection and is its reason.
 	Received(l *Link, p wire.Packet, size int) (pause time.Duration, err error)
-	// Sent is told that a batch of envelopes, queued by SendEnvelopes, was handed to the network.
-	Sent(l *Link, size int)
-	// Closed is called once for each link for which Hello was called, as the last call.
+	// Closed is called once for each link for which Greet was called, as the last call.
 	Closed(l *Link, reason error)
 }
 
@@ -76,7 +73,7 @@ type Link struct {
 	session   *Session
 	dialect   *wire.Dialect
 	transport Transport
-	gone      chan struct{} // closed when Run returns
+	awaits    bool
 }
 
 // New makes a session. max returns the largest packet that is read, in bytes.
@@ -149,19 +146,19 @@ func (l *Link) Session() *Session { return l.session }
 // Dialect returns the dialect that the link speaks.
 func (l *Link) Dialect() *wire.Dialect { return l.dialect }
 
+// AwaitsAnswers reports, from Opened on, whether the peer may wait for confirmations of the envelopes that it sends.
+func (l *Link) AwaitsAnswers() bool { return l.awaits }
+
 // Run speaks a dialect on the connection until it ends, and returns why. One call for each dialect.
 func (s *Session) Run(d *wire.Dialect, t Transport) error {
-	l := &Link{session: s, dialect: d, transport: t, gone: make(chan struct{})}
+	l := &Link{session: s, dialect: d, transport: t}
 	if err := s.add(l); err != nil {
 		return err
 	}
-	// The hello is queued first, so whatever the handler queues later goes out behind it.
-	code, payload := d.EncodeHello(s.handler.Hello(l))
-	l.enqueue(item{frame: wire.Frame{Code: code, Payload: payload}})
+	s.handler.Greet(l)
 	err := l.read()
 	s.Close(err)
 	s.handler.Closed(l, s.Reason())
-	close(l.gone)
 	s.remove(l)
 	return s.Reason()
 }
@@ -200,15 +197,14 @@ func (l *Link) read() error {
 		return err
 	}
 	for {
-		limit := s.max()
-		code, payload, err := l.transport.ReadPacket(limit)
+		code, payload, err := l.transport.ReadPacket()
 		if err != nil {
 			return err
 		}
 		if l.dialect.NeedsTrust(code) && !s.Trusted() {
 			continue // nobody asked for it
 		}
-		packet, err := l.dialect.Decode(code, payload, limit)
+		packet, err := l.dialect.Decode(code, payload, s.max())
 		if err != nil {
 			return fault.E("session", fault.Invalid, err, "the peer sent what cannot be read: "+err.Error())
 		}
@@ -241,7 +237,7 @@ func (l *Link) handshake() error {
 	late := time.AfterFunc(HandshakeTimeout, func() {
 		s.Close(fault.E("session", fault.Timeout, errHandshake, "the peer did not say hello within "+HandshakeTimeout.String()))
 	})
-	code, payload, err := l.transport.ReadPacket(s.max())
+	code, payload, err := l.transport.ReadPacket()
 	if !late.Stop() {
 		return s.Reason()
 	}
@@ -252,5 +248,6 @@ func (l *Link) handshake() error {
 	if err != nil {
 		return fault.E("session", fault.Invalid, err, "the peer's hello cannot be read: "+err.Error())
 	}
+	l.awaits = l.dialect.AwaitsAnswers(payload)
 	return s.handler.Opened(l, hello)
 }

@@ -19,7 +19,6 @@ type recorder struct {
 	mu     sync.Mutex
 	opened []wire.Hello
 	got    []wire.Packet
-	sent   int
 	closed []error
 	pause  time.Duration
 	fail   error
@@ -28,7 +27,7 @@ type recorder struct {
 
 func newRecorder() *recorder { return &recorder{notify: make(chan struct{}, 1000)} }
 
-func (r *recorder) Hello(*session.Link) wire.Hello { return wire.Hello{MinPoW: 0.5, Confirms: true} }
+func (r *recorder) Greet(l *session.Link) { l.SendHello(wire.Hello{MinPoW: 0.5, Confirms: true}) }
 
 func (r *recorder) Opened(_ *session.Link, h wire.Hello) error {
 	r.mu.Lock()
@@ -44,12 +43,6 @@ func (r *recorder) Received(_ *session.Link, p wire.Packet, _ int) (time.Duratio
 	r.got = append(r.got, p)
 	r.notify <- struct{}{}
 	return r.pause, r.fail
-}
-
-func (r *recorder) Sent(_ *session.Link, size int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.sent += size
 }
 
 func (r *recorder) Closed(_ *session.Link, reason error) {
@@ -87,7 +80,7 @@ func TestHelloGoesBothWaysAndPacketsFollow(t *testing.T) {
 		t.Run(d.String(), func(t *testing.T) {
 			r := newRecorder()
 			s, far, result := run(t, dialect(t, i), r)
-			code, payload, err := far.ReadPacket(limit)
+			code, payload, err := far.ReadPacket()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -102,10 +95,14 @@ func TestHelloGoesBothWaysAndPacketsFollow(t *testing.T) {
 				t.Fatal(err)
 			}
 			<-r.notify
-			s.Links()[0].SendEnvelopes([]*envelope.Envelope{e})
-			code, payload, err = far.ReadPacket(limit)
+			sent := make(chan []byte, 1)
+			s.Links()[0].SendEnvelopes([]*envelope.Envelope{e}, len(f.Payload), func(p []byte) { sent <- p })
+			code, payload, err = far.ReadPacket()
 			if err != nil || code != f.Code || string(payload) != string(f.Payload) {
 				t.Errorf("it sent packet %d, %x, %v", code, payload, err)
+			}
+			if got := <-sent; string(got) != string(f.Payload) {
+				t.Errorf("reported as sent: %x", got)
 			}
 			bye := errors.New("enough")
 			s.Close(bye)
@@ -142,7 +139,7 @@ func TestWhatEndsAConnection(t *testing.T) {
 		want string
 	}{
 		{"garbage", func(_ *recorder, far *sessiontest.End) { _ = far.WritePacket(1, []byte{0xff}) }, "cannot be read"},
-		{"oversize", func(_ *recorder, far *sessiontest.End) { _ = far.WritePacket(1, make([]byte, limit+1)) }, "larger than"},
+		{"oversize", func(_ *recorder, far *sessiontest.End) { _ = far.WritePacket(1, make([]byte, limit+1)) }, "cannot be read"},
 		{"the other side leaves", func(_ *recorder, far *sessiontest.End) { far.Close(nil) }, "closed"},
 		{"the handler refuses", func(r *recorder, far *sessiontest.End) {
 			r.mu.Lock()
@@ -195,7 +192,7 @@ func TestWhoDoesNotReadIsCut(t *testing.T) {
 	list := []*envelope.Envelope{envelope.New(1700000010, 10, envelope.Topic{1}, make([]byte, 256<<10), 1)}
 	for range 100 {
 		if links := s.Links(); len(links) > 0 {
-			links[0].SendEnvelopes(list)
+			links[0].SendEnvelopes(list, 256<<10, nil)
 		}
 	}
 	if err := <-result; err == nil || !strings.Contains(err.Error(), "does not read") {
@@ -218,7 +215,7 @@ func TestHistoryWaitsBehindGossip(t *testing.T) {
 	link.Send(wire.Frame{Code: 3, Payload: []byte{3}})
 	var order []uint64
 	for range 4 {
-		code, _, err := far.ReadPacket(limit)
+		code, _, err := far.ReadPacket()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -244,7 +241,7 @@ func TestUnaskedAnswersAreDroppedUnread(t *testing.T) {
 	sayHello(t, d, far, wire.Hello{})
 	<-r.notify
 	_ = far.WritePacket(127, []byte{0xff}) // not even readable
-	_ = far.WritePacket(2, []byte{0x80}) // a harmless packet: what came before it has been read by then
+	_ = far.WritePacket(2, []byte{0x80})   // a harmless packet: what came before it has been read by then
 	<-r.notify
 	release := s.Trust()
 	e := envelope.New(1700000010, 10, envelope.Topic{1}, []byte("data"), 1)

@@ -18,7 +18,8 @@ type item struct {
 	frame wire.Frame
 	list  []*envelope.Envelope
 	size  int
-	done  func(error)
+	sent  func(payload []byte) // after a success
+	done  func(error)          // in any case
 }
 
 // lane is a queue of packets.
@@ -52,10 +53,17 @@ func (l *Link) Send(frames ...wire.Frame) {
 	}
 }
 
-// SendEnvelopes queues one packet of envelopes on the lane of gossip and control. Handler.Sent follows when it has been
-// handed to the network.
-func (l *Link) SendEnvelopes(list []*envelope.Envelope) {
-	l.enqueue(item{list: list, size: envelope.ListSize(list)})
+// SendHello queues our first packet.
+func (l *Link) SendHello(h wire.Hello) {
+	code, payload := l.dialect.EncodeHello(h)
+	l.enqueue(item{frame: wire.Frame{Code: code, Payload: payload}})
+}
+
+// SendEnvelopes queues one packet of envelopes, of size bytes, on the lane of gossip and control. The list must not
+// change any more; it is encoded by the writer. sent is called when the packet has been handed to the network, and
+// never if the connection ends before.
+func (l *Link) SendEnvelopes(list []*envelope.Envelope, size int, sent func(payload []byte)) {
+	l.enqueue(item{list: list, size: size, sent: sent})
 }
 
 // SendHistory queues a packet behind all gossip. done, if not nil, is called once with the outcome; it paces the
@@ -151,8 +159,8 @@ func (w *writer) write(it item) error {
 	if err := it.link.transport.WritePacket(it.frame.Code, it.frame.Payload); err != nil {
 		return err
 	}
-	if it.list != nil {
-		w.session.handler.Sent(it.link, it.size)
+	if it.sent != nil {
+		it.sent(it.frame.Payload)
 	}
 	return nil
 }

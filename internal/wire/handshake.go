@@ -106,6 +106,20 @@ func (d *Dialect) decodePositions(payload []byte) (Hello, error) {
 	return h, nil
 }
 
+// AwaitsAnswers reports whether the sender of a first packet, which DecodeHello accepted, may wait for Answer to what it
+// sends. Nodes whose hello ends before the item that announces confirmations do not know them, and ignore them.
+func (d *Dialect) AwaitsAnswers(hello []byte) bool {
+	if d.keyed {
+		return true
+	}
+	content, _, err := rlp.SplitList(hello)
+	if err != nil {
+		return false
+	}
+	n, err := rlp.CountValues(content)
+	return err == nil && n >= positionConfirms
+}
+
 var errFlag = errors.New("a flag must be 0 or 1")
 
 // readLenientFlag sets flag if the item is the number 1. It fails if the item is no number that fits into a byte.

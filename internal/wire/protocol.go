@@ -56,6 +56,9 @@ type Dialect struct {
 	packets    [Codes]rule
 }
 
+// positionConfirms is the place, from 1, of the item of a positional hello that announces confirmations.
+const positionConfirms = 5
+
 // rule says how a packet code is read. The zero rule ignores the code.
 type rule struct {
 	name   string

@@ -97,6 +97,9 @@ func TestVectorsHandshakeOutbound(t *testing.T) {
 				t.Errorf("%d: %v", i, err)
 				return
 			}
+			if got := d.AwaitsAnswers(v.Payload); got != (peer != "geth6") {
+				t.Errorf("%d: %s awaits answers: %v", i, peer, got)
+			}
 			want := wire.Hello{MinPoW: v.MinPoW.Value(), Light: v.Light, Confirms: v.Confirmations}
 			if b, ok := fullOr(v.Bloom); ok {
 				want.Bloom = b

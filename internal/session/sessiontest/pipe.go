@@ -3,7 +3,6 @@ package sessiontest
 
 import (
 	"errors"
-	"fmt"
 	"sync"
 )
 
@@ -31,12 +30,9 @@ func Pipe(buffer int) (a, b *End) {
 var errClosed = errors.New("the pipe is closed")
 
 // ReadPacket waits for the next packet.
-func (e *End) ReadPacket(max int) (uint64, []byte, error) {
+func (e *End) ReadPacket() (uint64, []byte, error) {
 	select {
 	case p := <-e.in:
-		if len(p.payload) > max {
-			return 0, nil, fmt.Errorf("packet of %d bytes is larger than %d", len(p.payload), max)
-		}
 		return p.code, p.payload, nil
 	case <-e.closed:
 		return 0, nil, errClosed
