@@ -23,6 +23,9 @@ import (
 	"github.com/restante-im/restante/internal/nodeaddr"
 )
 
+// SocketName is the name of the command socket in the data directory.
+const SocketName = "restante.ipc"
+
 // Bounds of the interface.
 const (
 	MaxConnections  = 64               // open at a time
