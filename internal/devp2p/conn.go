@@ -43,7 +43,8 @@ type link struct {
 	timer   *time.Timer // ends the handshake
 
 	static, trusted atomic.Bool
-	in, out         atomic.Uint64 // bytes on the wire
+	in, out         atomic.Uint64               // bytes on the wire
+	proven          atomic.Pointer[nodeaddr.ID] // who shook hands, before admission
 
 	admission sync.Once
 	decided   chan struct{} // closed after admission

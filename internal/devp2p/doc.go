@@ -15,7 +15,8 @@
 //   - A panic in Run ends that connection and nothing else.
 //   - Remote addresses reach neither a log nor an error text. They are shown by Peers when asked for.
 //   - A static peer is redialled from 0.5 s after a loss, doubling up to 60 s, each wait shortened by up to half at random;
-//     at once when the network is back (Kick).
+//     at once when the network is back (Kick). A peer that comes again while its old connection still seems open replaces
+//     it.
 //
 // Known bound that is not ours to lower: go-ethereum reads, decompresses and copies one packet of up to 16 MiB per
 // connection before this package sees its size. Frames far above Config.MaxPacket are refused while they arrive; what

@@ -79,20 +79,20 @@ func (g *gate) source(now time.Time, prefix string) *source {
 	return s
 }
 
-// forget drops every source that has recovered and, where that frees nothing, one that has no handshake open.
+// forget drops every source that has recovered and, where that is not enough, any without an open handshake, until a
+// quarter of the room is free. So a flood from ever new prefixes costs little per visit.
 func (g *gate) forget(now time.Time) {
-	victim, found := "", false
 	for prefix, s := range g.sources {
-		if s.pending > 0 {
-			continue
-		}
-		if s.tokens+now.Sub(s.last).Seconds()*g.rate >= g.burst {
+		if s.pending == 0 && s.tokens+now.Sub(s.last).Seconds()*g.rate >= g.burst {
 			delete(g.sources, prefix)
-		} else if !found || prefix < victim {
-			victim, found = prefix, true
 		}
 	}
-	if len(g.sources) >= maxSources && found {
-		delete(g.sources, victim)
+	for prefix, s := range g.sources {
+		if len(g.sources) <= maxSources*3/4 {
+			return
+		}
+		if s.pending == 0 {
+			delete(g.sources, prefix)
+		}
 	}
 }

@@ -117,6 +117,7 @@ func (s *Server) receive(fd net.Conn) {
 	go func() {
 		defer s.wg.Done()
 		if err := s.setup(link, nil); err != nil {
+			s.takeOver(link, err)
 			s.finish(link, visitText(err))
 		}
 	}()

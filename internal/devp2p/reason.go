@@ -17,6 +17,7 @@ import (
 var (
 	errSlept       = fault.E("devp2p", fault.Unavailable, nil, "the machine slept, so the peer has given the connection up")
 	errAddressGone = fault.E("devp2p", fault.Unavailable, nil, "the network address that the connection used is gone")
+	errCameAgain   = fault.E("devp2p", fault.Unavailable, nil, "the peer came again on a new connection, so this one is dead")
 	errRemoved     = fault.E("devp2p", fault.Closed, p2p.DiscRequested, "the peer was removed")
 	errStopping    = fault.E("devp2p", fault.Closed, p2p.DiscQuitting, "this node is stopping")
 	errFull        = fault.E("devp2p", fault.Busy, p2p.DiscTooManyPeers, "this node has all the peers it may have")

@@ -95,7 +95,7 @@ func Start(cfg Config) (*Server, error) {
 func (s *Server) newP2P() *p2p.Server {
 	cfg := p2p.Config{
 		PrivateKey: s.key, Name: s.cfg.Name, MaxPeers: unlimited, NoDial: true, NoDiscovery: true,
-		Logger: gethlog.NewLogger(gethlog.DiscardHandler()),
+		Logger: gethlog.NewLogger(identityTap{}),
 	}
 	for _, proto := range s.cfg.Protocols {
 		cfg.Protocols = append(cfg.Protocols, p2p.Protocol{
