@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/binary"
 	"flag"
+	"fmt"
 	"os"
 	"os/signal"
 	"slices"
@@ -37,6 +38,7 @@ type sinkResult struct {
 type sink struct {
 	confirm bool
 	old     bool
+	largest int
 	expect  uint64
 	mu      sync.Mutex
 	all     sinkResult
@@ -59,10 +61,11 @@ func runSink(args []string) error {
 	seconds := f.Float64("seconds", 0, "stop after this long (0: never)")
 	confirm := f.Bool("confirm", false, "announce and send packets 12 and 11")
 	old := f.Bool("old", false, "count what was stamped before this sink started as received too")
+	largest := f.Int("max-packet", 1<<20, "disconnect at packets of more bytes, as real peers do")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	s := &sink{confirm: *confirm, old: *old, expect: *expect, wake: make(chan struct{}, 1)}
+	s := &sink{confirm: *confirm, old: *old, largest: *largest, expect: *expect, wake: make(chan struct{}, 1)}
 	for i := 0; i < *conns; i++ {
 		address := *listen
 		if i > 0 {
@@ -136,6 +139,9 @@ func (s *sink) receive(l link) error {
 	for {
 		code, payload, err := l.read()
 		now := time.Now()
+		if len(payload) > s.largest {
+			err = fmt.Errorf("oversized packet: %d bytes", len(payload))
+		}
 		if err == nil && code == codeMessages {
 			err = s.packet(payload, now, seen)
 		}
