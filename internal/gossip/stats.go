@@ -24,7 +24,7 @@ type Stats struct {
 }
 
 // Refused returns how many envelopes were refused for a reason.
-func (s *Stats) Refused(r envelope.Reason) uint64 {
+func (s Stats) Refused(r envelope.Reason) uint64 {
 	if int(r) < reasons {
 		return s.refused[r]
 	}
