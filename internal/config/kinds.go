@@ -279,7 +279,7 @@ func list(of kind[string], lo, hi int) kind[[]string] {
 		count = fmt.Sprintf("%d to %d entries", lo, hi)
 	}
 	return kind[[]string]{
-		name:    "list of " + of.name + "s",
+		name:    "list of " + plural(of.name),
 		allowed: fmt.Sprintf("a list in square brackets, %s, none twice, each %s", count, of.allowed),
 		read: func(v any) ([]string, error) {
 			entries, ok := v.([]any)
@@ -314,6 +314,13 @@ func list(of kind[string], lo, hi int) kind[[]string] {
 			return entries, true
 		},
 	}
+}
+
+func plural(name string) string {
+	if strings.HasSuffix(name, "s") {
+		return name + "es"
+	}
+	return name + "s"
 }
 
 func quoteAll(l []string) string {

@@ -8,8 +8,8 @@ import (
 // Print writes c as a file with every key, such as Parse reads.
 func Print(c Config) string {
 	var b strings.Builder
-	eachKey(func(s section) { fmt.Fprintf(&b, "\n[%s]\n", s.name) },
-		func(k Key) { fmt.Fprintf(&b, "%s = %s\n", lastPart(k.Name), k.show(c)) })
+	Walk(func(section, _ string) { fmt.Fprintf(&b, "\n[%s]\n", section) },
+		func(k Key) { fmt.Fprintf(&b, "%s = %s\n", k.Short(), k.show(c)) })
 	return b.String()
 }
 
@@ -17,18 +17,18 @@ func Print(c Config) string {
 func Example() string {
 	var b strings.Builder
 	b.WriteString(exampleHead)
-	eachKey(func(s section) { fmt.Fprintf(&b, "\n\n# %s\n[%s]\n", s.help, s.name) }, func(k Key) {
+	Walk(func(section, help string) { fmt.Fprintf(&b, "\n\n# %s\n[%s]\n", help, section) }, func(k Key) {
 		b.WriteString("\n")
 		for _, line := range Wrap(k.Help, 100) {
 			fmt.Fprintf(&b, "# %s\n", line)
 		}
-		for _, line := range Wrap("Allowed: "+k.Allowed+". "+k.reloadText(), 100) {
+		for _, line := range Wrap("Allowed: "+k.Allowed+". "+k.ReloadText(), 100) {
 			fmt.Fprintf(&b, "# %s\n", line)
 		}
 		if k.Example != "" {
-			fmt.Fprintf(&b, "# For example: %s = %s\n", lastPart(k.Name), k.Example)
+			fmt.Fprintf(&b, "# For example: %s = %s\n", k.Short(), k.Example)
 		}
-		fmt.Fprintf(&b, "#%s = %s\n", lastPart(k.Name), k.Default)
+		fmt.Fprintf(&b, "#%s = %s\n", k.Short(), k.Default)
 	})
 	return b.String()
 }
@@ -54,36 +54,41 @@ func (k Key) Explain() string {
 			fmt.Fprintf(&b, "  %-9s %s\n", name, line)
 		}
 	}
-	field("type", k.typeText())
+	field("type", k.TypeText())
 	field("allowed", k.Allowed)
 	field("default", k.Default)
 	if k.Example != "" {
 		field("example", k.Example)
 	}
-	field("change", k.reloadText())
+	field("change", k.ReloadText())
 	return b.String()
 }
 
-func (k Key) typeText() string {
+// Short is the key's name within its section.
+func (k Key) Short() string { return lastPart(k.Name) }
+
+// TypeText names the type with its unit.
+func (k Key) TypeText() string {
 	if k.Unit != "" {
 		return k.Type + " in " + k.Unit
 	}
 	return k.Type
 }
 
-func (k Key) reloadText() string {
+// ReloadText says whether a change needs a restart.
+func (k Key) ReloadText() string {
 	if k.Reload {
 		return "Taken over on reload (SIGHUP)."
 	}
 	return "Needs a restart."
 }
 
-// eachKey visits the table in order, each section's head first.
-func eachKey(head func(section), visit func(Key)) {
+// Walk visits the table in order: the keys at the top of the file, then each section's head and keys.
+func Walk(head func(section, help string), visit func(Key)) {
 	keys := table()
 	for _, s := range sections() {
 		if s.name != "" {
-			head(s)
+			head(s.name, s.help)
 		}
 		for _, k := range keys {
 			if strings.HasPrefix(k.Name, s.name+".") || s.name == "" && !strings.Contains(k.Name, ".") {
