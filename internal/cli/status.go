@@ -1,0 +1,183 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/restante-im/restante/internal/rpc"
+)
+
+func (a *App) statusCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "show what the running node is and how it is",
+		Long: "Status shows the running node's address, peers, pool and conditions that need attention.\n" +
+			"With --json it prints the answer of node_status.",
+		Args: arguments(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			n, err := a.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer n.close()
+			var raw json.RawMessage
+			if err := n.call(cmd.Context(), &raw, "node_status"); err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(a.Out, raw)
+			}
+			var st rpc.Status
+			if err := json.Unmarshal(raw, &st); err != nil {
+				return fail(ExitFailure, "the node and this program may be of different versions",
+					"the node's answer is not understood: %v", err)
+			}
+			a.showStatus(&st)
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	return cmd
+}
+
+func (a *App) showStatus(st *rpc.Status) {
+	w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "%s\t%s\n", name, printable(fmt.Sprintf(format, args...)))
+	}
+	line("version", "%s", st.Version)
+	line("running", "%s", showAge(a.now().Sub(st.Started)))
+	line("enode", "%s", st.Enode)
+	if st.Listen == "" {
+		line("listens", "nowhere: it only dials")
+	} else {
+		line("listens", "%s", st.Listen)
+	}
+	line("speaks", "%s", strings.Join(st.Dialects, ", "))
+	line("peers", "%d of %d", st.PeersConnected, st.PeersMax)
+	line("pool", "%s, %s", plural(st.Pool.Envelopes, "envelope", "envelopes"), showBytes(st.Pool.Bytes))
+	interest := "what its filters ask for"
+	if st.FullNode {
+		interest = "every topic"
+	}
+	line("takes", "%s with proof of work from %s", interest, strconv.FormatFloat(st.MinPoW, 'f', -1, 64))
+	if st.ClockOffset != nil {
+		line("clock", "%+.1f s against the peers' median", -*st.ClockOffset)
+	}
+	line("data", "%s", st.DataDir)
+	w.Flush()
+	if len(st.Health) == 0 {
+		fmt.Fprintln(a.Out, "\nnothing needs attention")
+		return
+	}
+	fmt.Fprintln(a.Out)
+	for _, c := range st.Health {
+		fmt.Fprintf(a.Out, "%s (%s, for %s): %s\n", printable(c.Severity), printable(c.Code),
+			showAge(a.now().Sub(c.Since)), printable(c.Text))
+	}
+}
+
+func (a *App) peersCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "peers",
+		Short: "list, add and remove the running node's peers",
+		Long: "Peers lists the nodes that the running node is connected with, and the static ones that it is not.\n" +
+			"With --json it prints the answer of node_peers.",
+		Args: arguments(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.peers(cmd, asJSON) },
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON array")
+	cmd.AddCommand(
+		a.peerCommand("add ENODE", "stay connected with a node until the node stops", "node_addPeer",
+			"added until the node stops; to keep it, put it under network.static in the configuration"),
+		a.peerCommand("remove ENODE", "forget a static node and end its connection", "node_removePeer", "removed"))
+	return cmd
+}
+
+func (a *App) peerCommand(use, short, method, done string) *cobra.Command {
+	return &cobra.Command{Use: use, Short: short, Args: arguments(1, 1, "the node's address"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			n, err := a.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer n.close()
+			var ok bool
+			if err := n.call(cmd.Context(), &ok, method, args[0]); err != nil {
+				return err
+			}
+			a.note("%s", done)
+			return nil
+		}}
+}
+
+func (a *App) peers(cmd *cobra.Command, asJSON bool) error {
+	n, err := a.connect(cmd.Context())
+	if err != nil {
+		return err
+	}
+	defer n.close()
+	var raw json.RawMessage
+	if err := n.call(cmd.Context(), &raw, "node_peers"); err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(a.Out, raw)
+	}
+	var list []rpc.Peer
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return fail(ExitFailure, "the node and this program may be of different versions",
+			"the node's answer is not understood: %v", err)
+	}
+	if len(list) == 0 {
+		a.note("no peers")
+		return nil
+	}
+	w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tADDRESS\tSTATE\tSPEAKS\tRECEIVED\tSENT\tNAME")
+	for _, p := range list {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%s\n", printable(p.ID[:min(len(p.ID), 8)]), printable(p.Address),
+			printable(state(&p, a.now())), printable(strings.Join(p.Dialects, ",")), p.EnvelopesIn, p.EnvelopesOut,
+			printable(p.Name))
+	}
+	return w.Flush()
+}
+
+// state says in a few words how the connection is.
+func state(p *rpc.Peer, now time.Time) string {
+	if !p.Connected {
+		if p.Problem != "" {
+			return "not connected: " + p.Problem
+		}
+		return "not connected"
+	}
+	direction := "out"
+	if p.Inbound {
+		direction = "in"
+	}
+	if p.Since != nil {
+		direction += " " + showAge(now.Sub(*p.Since))
+	}
+	if p.Static {
+		direction += ", static"
+	}
+	if p.Trusted {
+		direction += ", trusted"
+	}
+	return direction
+}
+
+func (a *App) now() time.Time {
+	if a.Now == nil {
+		return time.Now()
+	}
+	return a.Now()
+}
