@@ -104,6 +104,8 @@ func (m *Machine) Step(now time.Time, ev Event) []Action {
 		m.setMinPoW(ev.MinPoW)
 	case SetBloom:
 		m.setBloom(ev.Bloom)
+	case Tune:
+		m.tune(ev)
 	case SetMaxSize:
 		m.setMaxSize(ev.Bytes)
 	}
