@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/restante-im/restante/internal/cli"
 	"github.com/restante-im/restante/internal/config"
@@ -97,16 +98,16 @@ func TestReload(t *testing.T) {
 		}
 	})
 	finished := make(chan int)
-	p.configure(t, "[network]\nmax_peers = 5\n")
+	p.configure(t, "[gossip]\nmax_ttl = \"1h\"\n")
 	go func() { finished <- p.app.Main([]string{"serve", "--data-dir", p.dir, "--min-pow", "0.5"}) }()
-	if c := <-configs; c.Network.MaxPeers != 5 || c.Gossip.MinPoW != 0.5 {
+	if c := <-configs; c.Gossip.MaxTTL != time.Hour || c.Gossip.MinPoW != 0.5 {
 		t.Errorf("started with %+v", c)
 	}
 
 	// What can be taken over is, what cannot stays, flags still come first.
-	p.configure(t, "[network]\nmax_peers = 6\nbridge = true\n[gossip]\nmin_pow = 0.1\n[log]\nlevel = \"debug\"\n")
+	p.configure(t, "[network]\nbridge = true\n[gossip]\nmax_ttl = \"30m\"\nmin_pow = 0.1\n[log]\nlevel = \"debug\"\n")
 	p.signals <- syscall.SIGHUP
-	if c := <-configs; c.Network.MaxPeers != 6 || c.Network.Bridge || c.Gossip.MinPoW != 0.5 {
+	if c := <-configs; c.Gossip.MaxTTL != 30*time.Minute || c.Network.Bridge || c.Gossip.MinPoW != 0.5 {
 		t.Errorf("reloaded %+v", c)
 	}
 
@@ -119,7 +120,7 @@ func TestReload(t *testing.T) {
 	}
 	log := p.err.String()
 	for _, want := range []string{
-		`msg="configuration changed" key=network.max_peers from=5 to=6`,
+		`msg="configuration changed" key=gossip.max_ttl from="\"1h\"" to="\"30m\""`,
 		`level=WARN msg="this change needs a restart" key=network.bridge from=false to=true`,
 		`msg="taken over"`,
 	} {

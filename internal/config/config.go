@@ -30,7 +30,7 @@ type Config struct {
 // Network says where the node listens, whom it meets and what it speaks.
 type Network struct {
 	Listen            []string // host:port each, host "" = every address of both IP families
-	Advertise         []string // host or host:port each; empty = found out
+	Advertise         string   // host or host:port, "" = found out
 	Static            []string // enode URLs or ENRs
 	Trusted           []string // enode URLs or ENRs
 	MaxPeers          int

@@ -42,7 +42,7 @@ const full = `data_dir = "/srv/restante"
 
 [network]
 listen = ["192.0.2.7:30303", "[2001:db8::7]:0"]
-advertise = ["mail.example.org", "[2001:db8::7]:443"]
+advertise = "[2001:db8::7]:443"
 static = ["enode://1dd9d65c4552b5eb43d5ad55a2ee3f56c6cbc1c64a5c8d659f51fcd51bace24351232b8d7821617d2b29b54b81cdefb9b3e9c37d7fd5f63270bcc9e1a6f6a439@node.example:30303?discport=0"]
 trusted = ["enode://1dd9d65c4552b5eb43d5ad55a2ee3f56c6cbc1c64a5c8d659f51fcd51bace24351232b8d7821617d2b29b54b81cdefb9b3e9c37d7fd5f63270bcc9e1a6f6a439"]
 max_peers = 7
@@ -189,19 +189,19 @@ func TestCheckFindsWhatCodeSet(t *testing.T) {
 
 func TestDiffAndReload(t *testing.T) {
 	old, changed := config.Default(), config.Default()
-	changed.Network.MaxPeers = 9
+	changed.Gossip.MinPoW = 9
 	changed.Network.Bridge = true
 	got := config.Diff(old, changed)
 	want := []config.Change{
-		{Key: "network.max_peers", Old: "50", New: "9", Reload: true},
 		{Key: "network.bridge", Old: "false", New: "true", Reload: false},
+		{Key: "gossip.min_pow", Old: "0.000002", New: "9", Reload: true},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 	merged := config.Reload(old, changed)
-	if merged.Network.MaxPeers != 9 || merged.Network.Bridge {
-		t.Errorf("reload gives %+v", merged.Network)
+	if merged.Gossip.MinPoW != 9 || merged.Network.Bridge {
+		t.Errorf("reload gives %+v", merged)
 	}
 }
 

@@ -58,7 +58,7 @@ type section struct{ name, help string }
 // Bounds of lists and numbers. Lists are bounded so that a broken generator of files is noticed here.
 const (
 	maxListen   = 16
-	maxNodes    = 1000
+	maxNodes    = 500
 	maxPeersCap = 5000
 	maxPool     = 10_000_000
 	anyPort     = 1 // stands for the port of the first listen address
@@ -98,15 +98,10 @@ func networkKeys() []Key {
 		func(s string) error { _, err := nodeaddr.ParseIdentity(s); return err })
 	bind := text("address", `"host:port" with an IP address or nothing as host`,
 		func(s string) bool { return isEndpoint(s, true) })
-	public := parsed("address", `"host" or "host:port" with an IP address or a DNS name as host`,
-		func(s string) error { _, err := nodeaddr.ParseAddress(s, anyPort); return err })
-	proxy := parsed("address", `"host:port", or "" for none`, func(s string) error {
-		if s == "" {
-			return nil
-		}
-		_, err := nodeaddr.ParseAddress(s, 0)
-		return err
-	})
+	public := parsed("address", `"host" or "host:port" with an IP address or a DNS name as host, or "" for none`,
+		optional(func(s string) error { _, err := nodeaddr.ParseAddress(s, anyPort); return err }))
+	proxy := parsed("address", `"host:port", or "" for none`,
+		optional(func(s string) error { _, err := nodeaddr.ParseAddress(s, 0); return err }))
 	dialect := choice(dialects()...)
 	return []Key{
 		row("network.listen", list(bind, 0, maxListen), []string{":30303"},
@@ -114,12 +109,11 @@ func networkKeys() []Key {
 			"Addresses to accept peers on. \":30303\" means port 30303 on every address, IPv4 and IPv6. Port 0 "+
 				"lets the system choose. An empty list accepts nobody: the node only dials.").
 			example(`["192.0.2.7:30303", "[2001:db8::7]:30303"]`),
-		row("network.advertise", list(public, 0, 2), nil,
-			func(c *Config) *[]string { return &c.Network.Advertise }, restart,
-			"Address that others are told to reach this node at, for a machine behind a router or proxy; one of "+
-				"each IP family at most. Without a port, that of the first listen address. Empty means what the "+
-				"node can find out by itself.").
-			example(`["mail.example.org:30303"]`),
+		row("network.advertise", public, "",
+			func(c *Config) *string { return &c.Network.Advertise }, restart,
+			"Address that others are told to reach this node at, for a machine behind a router or proxy. Without a "+
+				"port, that of the first listen address. Empty means what the node can find out by itself.").
+			example(`"mail.example.org:30303"`),
 		row("network.static", list(node, 0, maxNodes), nil,
 			func(c *Config) *[]string { return &c.Network.Static }, reload,
 			"Nodes to stay connected with. They are dialled at once and again after each loss.").
@@ -130,12 +124,12 @@ func networkKeys() []Key {
 				"that are too old or too cheap for everybody else, such as a mail server's answers.").
 			example(`["enode://` + exampleKey + `@192.0.2.9:30303"]`),
 		row("network.max_peers", integer(1, maxPeersCap), 50,
-			func(c *Config) *int { return &c.Network.MaxPeers }, reload,
-			"Number of peers at the same time. After a reload with a smaller number nobody is sent away."),
+			func(c *Config) *int { return &c.Network.MaxPeers }, restart,
+			"Number of peers at the same time, static and trusted ones not counted."),
 		row("network.max_peers_per_prefix", integer(0, maxPeersCap), 8,
-			func(c *Config) *int { return &c.Network.MaxPeersPerPrefix }, reload,
-			"Number of peers at the same time from one address prefix (IPv4 /24, IPv6 /48). 0 means no limit. "+
-				"Loopback and private addresses are exempt."),
+			func(c *Config) *int { return &c.Network.MaxPeersPerPrefix }, restart,
+			"Number of peers at the same time that come from one address prefix (IPv4 /24, IPv6 /56). 0 means "+
+				"no limit. Loopback is exempt."),
 		row("network.socks5", proxy, "",
 			func(c *Config) *string { return &c.Network.SOCKS5 }, restart,
 			"SOCKS5 proxy through which peers are dialled, host names included. Listening is not affected: set "+
@@ -187,8 +181,7 @@ func gossipKeys() []Key {
 				"slowed down, and sent away if it goes on."),
 		row("gossip.bytes_per_second_per_prefix", limit, 32*mib,
 			func(c *Config) *int64 { return &c.Gossip.BytesPerSecondPerPrefix }, reload,
-			"The same for all peers of one address prefix together (IPv4 /24, IPv6 /48). Loopback and private "+
-				"addresses are exempt."),
+			"The same for all peers of one address prefix together. Loopback is exempt."),
 	}
 }
 

@@ -251,6 +251,16 @@ func parsed(name, allowed string, check func(string) error) kind[string] {
 	return k
 }
 
+// optional lets the empty text pass.
+func optional(check func(string) error) func(string) error {
+	return func(s string) error {
+		if s == "" {
+			return nil
+		}
+		return check(s)
+	}
+}
+
 func choice(values ...string) kind[string] {
 	return text("word", "one of "+quoteAll(values), func(s string) bool { return slices.Contains(values, s) })
 }
