@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -21,8 +22,9 @@ func BuildVersion(number string) Version {
 	v := Version{Number: number}
 	info, ok := debug.ReadBuildInfo()
 	if ok {
-		if m := info.Main.Version; v.Number == "" && m != "" && m != "(devel)" {
-			v.Number = m
+		// A version that go build made up of a commit (v0.0.0-DATE-COMMIT) says less than the commit itself.
+		if m := info.Main.Version; v.Number == "" && strings.HasPrefix(m, "v") && !strings.ContainsAny(m, "-+") {
+			v.Number = m[1:]
 		}
 		for _, s := range info.Settings {
 			switch s.Key {
