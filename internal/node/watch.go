@@ -1,0 +1,114 @@
+package node
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/restante-im/restante/internal/devp2p"
+	"github.com/restante-im/restante/internal/health"
+	"github.com/restante-im/restante/internal/nodeaddr"
+)
+
+// Codes of the conditions that the node itself reports; relay.ClockSkew is another.
+const (
+	NoPeers  = "no-peers"
+	PoolFull = "pool-full"
+)
+
+// welcome tells the operator what runs and what to try next.
+func (n *Node) welcome() {
+	self := n.network.Self()
+	fmt.Fprintf(n.opt.Out, "restante %s: a Whisper node that relays encrypted envelopes\n\n", n.opt.Version)
+	fmt.Fprintf(n.opt.Out, "  address  %s\n", self.Node)
+	fmt.Fprintf(n.opt.Out, "           (%s)\n", self.Source)
+	fmt.Fprintf(n.opt.Out, "  data     %s\n", n.opt.DataDir)
+	fmt.Fprintf(n.opt.Out, "  socket   %s\n", n.opt.Socket)
+	if n.opt.OpsListen != "" {
+		fmt.Fprintf(n.opt.Out, "  metrics  http://%s/metrics\n", n.opt.OpsListen)
+	}
+	fmt.Fprint(n.opt.Out, "\nTry in another terminal:\n\n"+
+		"  restante status\n"+
+		"  restante listen --topic-text hello --password hello\n"+
+		"  restante post --topic-text hello --password hello \"Hello, Whisper\"\n\n"+
+		"Give the address to other nodes with --static, or add theirs. Stop with Ctrl-C.\n")
+}
+
+// networkEvent logs what happens to connections. Texts carry no addresses.
+func (n *Node) networkEvent(e devp2p.Event) {
+	level := slog.LevelDebug
+	switch e.Kind {
+	case devp2p.PeerUp, devp2p.PeerDown, devp2p.NetworkChanged:
+		level = slog.LevelInfo
+	case devp2p.Panicked, devp2p.AcceptFail:
+		level = slog.LevelError
+	}
+	attrs := []any{"why", e.Text}
+	if e.Node != (nodeaddr.ID{}) {
+		attrs = append(attrs, "peer", e.Node.Short(), "inbound", e.Inbound)
+	}
+	if e.Conn != 0 {
+		attrs = append(attrs, "conn", uint64(e.Conn))
+	}
+	n.opt.Log.Log(nil, level, e.Kind.String(), attrs...) //nolint:staticcheck // no context belongs to an event
+}
+
+// judge sets the conditions that follow from figures.
+func (n *Node) judge() {
+	if n.network.Stats().Peers == 0 {
+		n.health.Set(NoPeers, health.Warning, "No peer is connected, so nothing arrives and nothing leaves. Add one with "+
+			"`restante peers add ENODE` or network.static, or let others connect to this node.")
+	} else {
+		n.health.Clear(NoPeers)
+	}
+	st := n.relay.Status().Stats
+	if count := n.opt.Gossip.PoolCount; count > 0 && st.Pooled >= count || n.opt.Gossip.PoolBytes > 0 && st.PooledBytes >= n.opt.Gossip.PoolBytes*99/100 {
+		n.health.Set(PoolFull, health.Warning, fmt.Sprintf("The pool is full (%d envelopes, %d bytes): envelopes with little "+
+			"proof of work make room before they expire. Raise gossip.pool_max_envelopes or gossip.pool_max_bytes.", st.Pooled, st.PooledBytes))
+	} else {
+		n.health.Clear(PoolFull)
+	}
+}
+
+// apply takes over what changed in the configuration.
+func (n *Node) apply(s Settings) {
+	if err := n.relay.SetMinPoW(s.MinPoW); err != nil {
+		n.opt.Log.Error("reload", "err", err)
+	}
+	if err := n.relay.SetMaxSize(s.MaxSize); err != nil {
+		n.opt.Log.Error("reload", "err", err)
+	}
+	n.relay.Tune(s.Tune)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	report := func(err error) {
+		if err != nil {
+			n.opt.Log.Error("reload", "err", err)
+		}
+	}
+	static, trusted := idsOf(s.Static), idsOf(s.Trusted)
+	for _, node := range s.Static {
+		report(n.network.AddPeer(node))
+	}
+	for id := range n.static {
+		if !static[id] {
+			report(n.network.RemovePeer(id))
+		}
+	}
+	for id := range trusted {
+		report(n.network.AddTrusted(id))
+	}
+	for id := range n.trusted {
+		if !trusted[id] {
+			report(n.network.RemoveTrusted(id))
+		}
+	}
+	n.static, n.trusted = static, trusted
+}
+
+func idsOf(list []nodeaddr.Node) map[nodeaddr.ID]bool {
+	ids := make(map[nodeaddr.ID]bool, len(list))
+	for _, node := range list {
+		ids[node.ID()] = true
+	}
+	return ids
+}

@@ -1,0 +1,250 @@
+// Package relay runs the gossip machine over sessions: it holds the machine's lock and its timer, turns packets into
+// events, carries actions out on links, and hands accepted envelopes to the sinks.
+//
+// Make a Relay with New, run each connection's dialects through Serve, and end with Close. Packets have been parsed and
+// hashed on their connection's goroutine before the lock is taken, so it is held for look-ups only. All methods are safe
+// for concurrent use.
+package relay
+
+import (
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/restante-im/restante/internal/envelope"
+	"github.com/restante-im/restante/internal/fault"
+	"github.com/restante-im/restante/internal/gossip"
+	"github.com/restante-im/restante/internal/health"
+	"github.com/restante-im/restante/internal/session"
+	"github.com/restante-im/restante/internal/wire"
+)
+
+// ClockSkew is the code of the health condition that our clock disagrees with our peers'.
+const ClockSkew = "clock-skew"
+
+// packetSlack is what a packet may have beyond the largest envelope: headers, and other envelopes' last bytes.
+const packetSlack = 64 << 10
+
+// Config is what a Relay is made of.
+type Config struct {
+	Gossip   gossip.Config
+	Dialects []*wire.Dialect  // that are spoken; envelopes stay within one unless Gossip.Bridge
+	Sinks    []Sink           // told of every accepted envelope, in this order
+	Now      func() time.Time // the clock
+	Log      *slog.Logger
+	Health   *health.Registry
+}
+
+// Sink takes accepted envelopes, one after the other. direct marks those that a trusted peer sent to us alone.
+type Sink interface {
+	Offer(env *envelope.Envelope, pow float64, direct bool)
+}
+
+// Relay joins sessions to the gossip machine.
+type Relay struct {
+	cfg      Config
+	networks map[*wire.Dialect]gossip.Network
+	sinks    *sinkQueue
+
+	mu       sync.Mutex
+	machine  *gossip.Machine
+	timer    *time.Timer
+	due      time.Time // when the timer fires; zero when it is stopped
+	conns    map[gossip.Conn]*conn
+	answers  []gossip.Posted // of the Step under way
+	pauses   map[gossip.Conn]time.Duration
+	own      map[envelope.Hash]struct{} // own posts that are followed up
+	skew     time.Duration
+	skewed   bool
+	counters Counters
+	closed   bool
+}
+
+// Counters are what a Relay counts beside the machine.
+type Counters struct {
+	Requests  uint64 // history requests that nobody here answers
+	Direct    uint64 // envelopes that trusted peers sent to us alone
+	Confirmed uint64 // packets of own posts that peers confirmed
+	Ignored   uint64 // packets without effect
+}
+
+// New makes a relay and starts its timer and its sinks.
+func New(cfg Config) *Relay {
+	r := &Relay{
+		cfg:      cfg,
+		networks: map[*wire.Dialect]gossip.Network{},
+		machine:  gossip.New(cfg.Gossip),
+		conns:    map[gossip.Conn]*conn{},
+		pauses:   map[gossip.Conn]time.Duration{},
+		own:      map[envelope.Hash]struct{}{},
+		sinks:    newSinkQueue(cfg.Sinks),
+	}
+	for i, d := range cfg.Dialects {
+		r.networks[d] = gossip.Network(i)
+	}
+	r.timer = time.AfterFunc(time.Hour, r.tick)
+	r.timer.Stop()
+	return r
+}
+
+// Close ends all sessions and waits for the sinks to finish what was accepted.
+func (r *Relay) Close() {
+	r.mu.Lock()
+	r.closed = true
+	r.timer.Stop()
+	var sessions []*session.Session
+	for _, c := range r.conns {
+		sessions = append(sessions, c.session)
+	}
+	r.mu.Unlock()
+	for _, s := range sessions {
+		s.Close(fault.E("relay", fault.Closed, nil, "this node stops"))
+	}
+	r.sinks.close()
+}
+
+// Serve speaks a dialect on a connection until it ends, and returns why. Calls with the same peer.Conn belong to one
+// connection.
+func (r *Relay) Serve(peer session.Peer, d *wire.Dialect, t session.Transport) error {
+	id := gossip.Conn(peer.Conn)
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return fault.E("relay", fault.Closed, nil, "this node stops")
+	}
+	c, ok := r.conns[id]
+	if !ok {
+		c = newConn(session.New(peer, r, r.maxPacket))
+		r.conns[id] = c
+	}
+	c.users++
+	r.mu.Unlock()
+	err := c.session.Run(d, t)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c.users--; c.users == 0 {
+		delete(r.conns, id)
+		delete(r.pauses, id)
+	}
+	return err
+}
+
+func (r *Relay) maxPacket() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.machine.MaxSize() + packetSlack
+}
+
+func (r *Relay) tick() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.due = time.Time{}
+	r.step(gossip.Tick{})
+}
+
+// step gives an event to the machine, does what it says, and sets the timer. The lock is held.
+func (r *Relay) step(ev gossip.Event) {
+	if r.closed {
+		return
+	}
+	now := r.cfg.Now()
+	for _, action := range r.machine.Step(now, ev) {
+		r.perform(action)
+	}
+	due, ok := r.machine.Deadline()
+	if !ok {
+		if !r.due.IsZero() {
+			r.timer.Stop()
+			r.due = time.Time{}
+		}
+		return
+	}
+	if r.due.IsZero() || due.Before(r.due) {
+		r.due = due
+		r.timer.Reset(max(due.Sub(now), 0))
+	}
+}
+
+func (r *Relay) perform(action gossip.Action) {
+	switch a := action.(type) {
+	case gossip.Send:
+		r.send(a)
+	case gossip.Accept:
+		r.sinks.push(offer{a.Envelope, a.PoW, false})
+	case gossip.Ack:
+		r.acknowledge(a)
+	case gossip.Announce:
+		r.announce(a)
+	case gossip.Pause:
+		r.pauses[a.Conn] = max(r.pauses[a.Conn], a.For)
+	case gossip.Disconnect:
+		if c := r.conns[a.Conn]; c != nil {
+			c.session.Close(fault.E("gossip", fault.Invalid, nil, a.Reason))
+		}
+	case gossip.Skew:
+		r.reportSkew(a)
+	case gossip.Posted:
+		r.answers = append(r.answers, a)
+	case gossip.Progress:
+		r.counters.Confirmed++
+	}
+}
+
+func (r *Relay) send(a gossip.Send) {
+	c := r.conns[a.Conn]
+	if c == nil || c.links[a.Network] == nil {
+		return
+	}
+	l := c.links[a.Network]
+	follow := r.ownOf(a.List)
+	l.link.SendEnvelopes(a.List, a.Bytes, func(payload []byte) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if len(follow) > 0 {
+			l.follow(envelope.Keccak256(payload), follow)
+		}
+		c.out += uint64(len(a.List))
+		r.step(gossip.Drained{Conn: a.Conn, Network: a.Network, Bytes: a.Bytes})
+	})
+}
+
+func (r *Relay) acknowledge(a gossip.Ack) {
+	c := r.conns[a.Conn]
+	if c == nil || c.links[a.Network] == nil {
+		return
+	}
+	refused := make([]wire.Refused, len(a.Refused))
+	for i, f := range a.Refused {
+		refused[i] = wire.Refused{Hash: f.Hash, Text: f.Text}
+	}
+	l := c.links[a.Network].link
+	l.Send(l.Dialect().Answer(a.Ticket, refused)...)
+}
+
+func (r *Relay) announce(a gossip.Announce) {
+	for _, c := range r.conns {
+		for _, l := range c.links {
+			frames, err := l.link.Dialect().Encode(wire.Update{MinPoW: a.MinPoW, Bloom: a.Bloom})
+			if err != nil {
+				r.cfg.Log.Error("an announcement cannot be encoded", "err", err)
+				continue
+			}
+			l.link.Send(frames...)
+		}
+	}
+}
+
+func (r *Relay) reportSkew(a gossip.Skew) {
+	r.skew, r.skewed = a.Offset, a.Known
+	if !a.Known || a.Offset == 0 {
+		r.cfg.Health.Clear(ClockSkew)
+		return
+	}
+	direction := "behind"
+	if a.Offset < 0 {
+		direction = "ahead of"
+	}
+	r.cfg.Health.Set(ClockSkew, health.Warning, fmt.Sprintf("This machine's clock is %v %s its peers'. Own messages are stamped "+
+		"with their time. Set the clock, or switch on time synchronisation.", a.Offset.Abs().Round(time.Second), direction))
+}
