@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/restante-im/restante/internal/cli"
+	"github.com/restante-im/restante/internal/config"
+	"github.com/restante-im/restante/internal/devp2p"
+	"github.com/restante-im/restante/internal/fault"
+	"github.com/restante-im/restante/internal/gossip"
+	"github.com/restante-im/restante/internal/node"
+	"github.com/restante-im/restante/internal/nodeaddr"
+	"github.com/restante-im/restante/internal/wire"
+)
+
+// serve runs the node that cfg describes until ctx is done.
+func serve(ctx context.Context, version string, cfg config.Config, s cli.Streams) error {
+	opt, err := options(version, cfg)
+	if err != nil {
+		return err
+	}
+	opt.Out, opt.Log = s.Out, s.Log
+	reload := make(chan node.Settings)
+	opt.Reload = reload
+	ctx, cancel := context.WithCancel(ctx)
+	forwarded := make(chan struct{})
+	go func() {
+		defer close(forwarded)
+		forward(ctx, s, reload)
+	}()
+	err = node.Run(ctx, opt)
+	cancel()
+	<-forwarded
+	return err
+}
+
+// forward passes reloads on to the node.
+func forward(ctx context.Context, s cli.Streams, to chan<- node.Settings) {
+	for {
+		select {
+		case cfg := <-s.Reload:
+			next, err := settings(cfg)
+			if err != nil {
+				s.Log.Error("reload refused", "reason", fault.Text(err))
+				continue
+			}
+			select {
+			case to <- next:
+			case <-ctx.Done():
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// options turns a checked configuration into a node's.
+func options(version string, cfg config.Config) (node.Options, error) {
+	now, err := settings(cfg)
+	if err != nil {
+		return node.Options{}, err
+	}
+	opt := node.Options{
+		Version: version, DataDir: cfg.DataDir, KeyFile: cfg.NodeKeyFile(), Socket: cfg.RPC.IPC, OpsListen: cfg.Ops.Listen,
+		Network: devp2p.Config{
+			ListenAddrs: cfg.Network.Listen, Advertise: cfg.Network.Advertise, Static: now.Static, Trusted: now.Trusted,
+			MaxPeers: cfg.Network.MaxPeers, MaxPerPrefix: orNone(cfg.Network.MaxPeersPerPrefix),
+		},
+		Gossip: gossip.Config{
+			Full: cfg.Gossip.Interest == config.InterestFull, Bridge: cfg.Network.Bridge,
+			MinPoW: now.MinPoW, MaxSize: now.MaxSize,
+			PoolCount: now.Tune.PoolCount, PoolBytes: now.Tune.PoolBytes, MaxTTL: now.Tune.MaxTTL,
+			PostDelay: now.Tune.PostDelay, PeerRate: now.Tune.PeerRate, SourceRate: now.Tune.SourceRate,
+		},
+	}
+	if proxy := cfg.Network.SOCKS5; proxy != "" {
+		if opt.Network.DialContext, err = devp2p.SOCKS5(proxy); err != nil {
+			return opt, err
+		}
+	}
+	for _, name := range cfg.Network.Dialects {
+		d, ok := wire.Lookup(name)
+		if !ok {
+			return opt, fault.Errorf("read configuration", fault.Invalid, "the dialect %s is unknown", name)
+		}
+		opt.Dialects = append(opt.Dialects, d)
+	}
+	return opt, nil
+}
+
+// orNone turns the configuration's 0 for no limit into devp2p's.
+func orNone(limit int) int {
+	if limit == 0 {
+		return -1
+	}
+	return limit
+}
+
+// settings are what a running node can take over of a configuration.
+func settings(cfg config.Config) (s node.Settings, err error) {
+	g := cfg.Gossip
+	s = node.Settings{
+		MinPoW: g.MinPoW, MaxSize: int(g.MaxMessageSize),
+		Tune: gossip.Tune{
+			PoolCount: g.PoolMaxEnvelopes, PoolBytes: g.PoolMaxBytes, MaxTTL: g.MaxTTL, PostDelay: g.PostDelayMax,
+			PeerRate: float64(g.BytesPerSecondPerPeer), SourceRate: float64(g.BytesPerSecondPerPrefix),
+		},
+	}
+	if s.Static, err = nodes(cfg.Network.Static, "network.static", nodeaddr.Parse); err != nil {
+		return s, err
+	}
+	s.Trusted, err = nodes(cfg.Network.Trusted, "network.trusted", nodeaddr.ParseIdentity)
+	return s, err
+}
+
+func nodes(texts []string, key string, parse func(string) (nodeaddr.Node, error)) ([]nodeaddr.Node, error) {
+	var list []nodeaddr.Node
+	for _, text := range texts {
+		n, err := parse(text)
+		if err != nil {
+			return nil, fault.E("read configuration", fault.Invalid, err, fmt.Sprintf("%s: %s", key, fault.Text(err)))
+		}
+		list = append(list, n)
+	}
+	return list, nil
+}
