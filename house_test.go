@@ -42,14 +42,14 @@ var house = map[string]room{
 	"internal/session":  {3, []string{geth + "rlp"}},
 	"internal/relay":    {4, nil},
 	"internal/devp2p":   {4, []string{geth + "p2p", geth + "crypto", geth + "log", geth + "rlp", "golang.org/x/net/proxy"}},
-	"internal/node":     {5, []string{geth + "crypto"}},
+	"internal/node":     {6, []string{geth + "crypto"}},
 	"internal/rpc":      {5, []string{geth + "rpc", geth + "common/hexutil"}},
 	"internal/ops":      {5, []string{"github.com/prometheus/client_golang"}},
 	"internal/sim":      {5, nil},
 	"internal/config":   {6, []string{"github.com/pelletier/go-toml/v2"}},
-	"internal/cli":      {6, []string{"github.com/spf13/cobra", "golang.org/x/term"}},
-	"cmd/restante":      {7, nil},
-	"bench":             {7, nil},
+	"internal/cli":      {7, []string{"github.com/spf13/cobra", "golang.org/x/term"}},
+	"cmd/restante":      {8, nil},
+	"bench":             {8, nil},
 
 	// Helpers of tests; no program imports them.
 	"internal/vectortest": {0, nil},

@@ -11,8 +11,8 @@ import (
 	"github.com/restante-im/restante/internal/wire"
 )
 
-// Post takes an own envelope into the pool and sends it on, after a short random delay. The error is nil, an
-// *envelope.Refusal, or a fault.
+// Post takes an own envelope into the pool and sends it on, after a short random delay. Where the envelope
+// breaks the rules that peers apply, the error wraps an *envelope.Refusal.
 func (r *Relay) Post(env *envelope.Envelope) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
