@@ -100,7 +100,7 @@ func join(a, b *node, ai, bi int, dialects ...*wire.Dialect) (sent counting, cut
 
 func draft(n *node, i int) *envelope.Envelope {
 	now := uint32(n.Now().Unix())
-	return envelope.New(now+50, 50, envelope.Topic{byte(16 * i), 100, 200, 4}, []byte(fmt.Sprint("message ", i)), uint64(i))
+	return envelope.New(now+50, 50, envelope.Topic{byte(16 * i), 250, 200, 4}, []byte(fmt.Sprint("message ", i)), uint64(i))
 }
 
 func close3(nodes ...*node) {
