@@ -136,6 +136,19 @@ func measureKind(m measureFlags, size int, kind string, signed bool) error {
 	}); err != nil {
 		return err
 	}
+	damaged := *env
+	damaged.Data = bytes.Clone(env.Data)
+	damaged.Data[len(damaged.Data)-1] ^= 1
+	if err := measure("fail."+name, m.rounds, func() (round, error) {
+		return repeat(m.seconds, func() error {
+			if open(&damaged, p.KeySym, reader) == nil {
+				return fmt.Errorf("a damaged message opens")
+			}
+			return nil
+		})
+	}); err != nil {
+		return err
+	}
 	// The way through a filter also hashes the key and fills in the message; hash and PoW of the envelope are cached.
 	filter := &whisperv6.Filter{KeySym: p.KeySym, KeyAsym: reader}
 	return measure("filter."+name, m.rounds, func() (round, error) {

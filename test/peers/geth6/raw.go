@@ -71,7 +71,11 @@ type status struct {
 }
 
 func (s status) encode() []byte {
-	b, err := rlp.EncodeToBytes([]interface{}{uint64(6), math.Float64bits(0), s.bloom, false, s.confirms})
+	fields := []interface{}{uint64(6), math.Float64bits(0), s.bloom, false}
+	if s.confirms { // only nodes that know confirmations have this field: without it nobody answers
+		fields = append(fields, true)
+	}
+	b, err := rlp.EncodeToBytes(fields)
 	if err != nil {
 		panic(err)
 	}
