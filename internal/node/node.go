@@ -134,7 +134,7 @@ func Run(ctx context.Context, opt Options) error {
 func (n *Node) listen(key []byte) error {
 	cfg := n.opt.Network
 	cfg.Key, cfg.Name = key, "restante/"+n.opt.Version
-	cfg.MaxPacket = envelope.MaxSizeLimit + 64<<10 // the relay checks against what is accepted now
+	cfg.MaxPacket = relay.MaxPacket
 	cfg.Now, cfg.Log, cfg.OnEvent = time.Now, n.opt.Log, n.networkEvent
 	for _, d := range n.opt.Dialects {
 		cfg.Protocols = append(cfg.Protocols, devp2p.Protocol{

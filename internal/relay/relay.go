@@ -23,8 +23,9 @@ import (
 // ClockSkew is the code of the health condition that our clock disagrees with our peers'.
 const ClockSkew = "clock-skew"
 
-// packetSlack is what a packet may have beyond the largest envelope: headers, and other envelopes' last bytes.
-const packetSlack = 64 << 10
+// MaxPacket is the largest packet that is read: all that RLPx carries. Peers put their whole pool into one packet for a
+// newcomer, however large; who insists on the 1 MiB that nodes agree on is sent the same again each time it connects.
+const MaxPacket = 1<<24 - 1
 
 // Config is what a Relay is made of.
 type Config struct {
@@ -115,7 +116,7 @@ func (r *Relay) Serve(peer session.Peer, d *wire.Dialect, t session.Transport) e
 	}
 	c, ok := r.conns[id]
 	if !ok {
-		c = newConn(session.New(peer, r, r.maxPacket))
+		c = newConn(session.New(peer, r, func() int { return MaxPacket }))
 		r.conns[id] = c
 	}
 	c.users++
@@ -128,12 +129,6 @@ func (r *Relay) Serve(peer session.Peer, d *wire.Dialect, t session.Transport) e
 		delete(r.pauses, id)
 	}
 	return err
-}
-
-func (r *Relay) maxPacket() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.machine.MaxSize() + packetSlack
 }
 
 func (r *Relay) tick() {
