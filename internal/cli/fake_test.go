@@ -89,6 +89,7 @@ func answers() map[string]string {
 		"shh_deleteKeyPair":              `true`,
 		"shh_post":                       `"0x` + strings.Repeat("ab", 32) + `"`,
 		"node_addPeer":                   `true`,
+		"node_reachable":                 `{"outcome":"unreachable","text":"nothing answers at the address","enode":"enode://0a0b@192.0.2.1:30303"}`,
 		"node_removePeer":                `true`,
 		"node_status": `{"version":"1.2.3","enode":"enode://0a0b@192.0.2.1:30303","listen":"[::]:30303","dataDir":"/data",
 			"started":"2026-11-22T12:00:00Z","dialects":["one/6","two/1"],"peersConnected":3,"peersMax":50,"minPow":0.000002,

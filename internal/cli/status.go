@@ -84,6 +84,41 @@ func (a *App) showStatus(st *rpc.Status) {
 	}
 }
 
+func (a *App) reachCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "reach",
+		Short: "check whether others can connect to the running node",
+		Long: "Reach has the running node connect to the address that it tells others, and asks for a proof that it\n" +
+			"reached itself. A router may let others in and not this machine, or the reverse: a friend's\n" +
+			"`restante peers add` is the final test. The exit code is 1 if the node was not reached.",
+		Args: arguments(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			n, err := a.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer n.close()
+			var r rpc.Reachability
+			if err := n.call(cmd.Context(), &r, "node_reachable"); err != nil {
+				return err
+			}
+			if asJSON {
+				return json.NewEncoder(a.Out).Encode(r)
+			}
+			fmt.Fprintln(a.Out, printable(r.Enode))
+			if r.Outcome != "reachable" {
+				return fail(ExitFailure, "forward the port in your router, or set network.advertise to the address that others see",
+					"%s", printable(r.Text))
+			}
+			fmt.Fprintln(a.Out, printable(r.Text))
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	return cmd
+}
+
 func (a *App) peersCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{

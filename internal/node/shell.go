@@ -31,6 +31,18 @@ func (s shell) Now() time.Time                                   { return s.n.re
 func (s shell) AddPeer(_ context.Context, p nodeaddr.Node) error { return s.n.network.AddPeer(p) }
 func (s shell) Stop()                                            { s.n.stop() }
 
+// reachTimeout bounds a reachability check.
+const reachTimeout = 8 * time.Second
+
+func (s shell) Reachable(ctx context.Context) rpc.Reachability {
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	r := s.n.network.CheckReachable(ctx)
+	return rpc.Reachability{
+		Outcome: r.Outcome.String(), Text: r.Text, Enode: s.n.network.Self().Node.String(), Seconds: r.Took.Seconds(),
+	}
+}
+
 func (s shell) RemovePeer(_ context.Context, id nodeaddr.ID) error {
 	err := s.n.network.RemovePeer(id)
 	if fault.Is(err, fault.NotFound) && s.n.network.Disconnect(id, nil) {

@@ -122,7 +122,7 @@ func TestAPostTravelsThroughARelayAndIsConfirmed(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		synctest.Wait()
 		for name, n := range map[string]*node{"poster": a, "relay": b, "reader": c} {
 			if got, _ := n.sink.count(); got != 20 {
@@ -149,7 +149,7 @@ func TestNothingGoesOutTwiceOnOneConnection(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		synctest.Wait()
 		st := b.Status().Stats
 		if st.Accepted != 50 || st.Duplicates != 0 {
@@ -169,9 +169,9 @@ func TestALateComerGetsThePool(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		sent, _ := join(a, b, 0, 1, wire.Dialects()[0])
-		time.Sleep(time.Second)
+		pass(time.Second)
 		synctest.Wait()
 		if got, _ := b.sink.count(); got != 3000 {
 			t.Errorf("%d envelopes came", got)
@@ -256,7 +256,7 @@ func TestNarrowerInterestIsHonoured(t *testing.T) {
 		if err := b.SetBloom(wanted.WideBloom()); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(11 * time.Second)
+		pass(11 * time.Second)
 		synctest.Wait()
 		if a.Status().Peers[0].Full {
 			t.Error("the change did not reach the peer")
@@ -266,7 +266,7 @@ func TestNarrowerInterestIsHonoured(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		synctest.Wait()
 		if got, _ := b.sink.count(); got != 1 {
 			t.Errorf("%d envelopes came, one was wanted", got)
@@ -293,12 +293,12 @@ func TestAWrongClockIsNoticedAndCorrected(t *testing.T) {
 					join(odd, n, 0, i+1, wire.Dialects()[0])
 				}
 				defer close3(nodes...)
-				time.Sleep(10 * time.Second)
+				pass(10 * time.Second)
 				for i := range 80 {
 					if err := nodes[1+i%4].Post(draft(nodes[1+i%4], i)); err != nil {
 						t.Fatal(err)
 					}
-					time.Sleep(time.Second)
+					pass(time.Second)
 				}
 				synctest.Wait()
 				if got := odd.Now().Sub(time.Now()); got.Abs() > 3*time.Second {
@@ -311,7 +311,7 @@ func TestAWrongClockIsNoticedAndCorrected(t *testing.T) {
 				if err := odd.Post(draft(odd, 200)); err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(time.Second)
+				pass(time.Second)
 				synctest.Wait()
 				if got := nodes[2].Status().Stats.Refused(envelope.FromFuture); got != 0 {
 					t.Errorf("%d envelopes from the future reached others", got)
@@ -341,3 +341,6 @@ func TestClosedRelayAnswers(t *testing.T) {
 		}
 	})
 }
+
+// pass lets virtual time go by.
+func pass(d time.Duration) { <-time.After(d) }

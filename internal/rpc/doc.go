@@ -90,6 +90,8 @@ type Admin interface {
 	// RemovePeer forgets a static peer and ends its connection. The error is of kind
 	// NotFound if the node is neither static nor connected.
 	RemovePeer(ctx context.Context, peer nodeaddr.ID) error
+	// Reachable connects to the address that the node tells others, and lets whoever answers prove to be this node.
+	Reachable(ctx context.Context) Reachability
 	// Stop begins to stop the node and returns at once.
 	Stop()
 }

@@ -131,6 +131,10 @@ func (n *fakeNode) RemovePeer(_ context.Context, id nodeaddr.ID) error {
 	return nil
 }
 
+func (n *fakeNode) Reachable(context.Context) rpc.Reachability {
+	return rpc.Reachability{Outcome: "reachable", Text: "this node answered", Enode: testEnode}
+}
+
 func (n *fakeNode) Stop() { close(n.stopped) }
 
 // station is a fake node behind a real server and socket.

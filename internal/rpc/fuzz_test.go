@@ -1,6 +1,7 @@
 package rpc_test
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net"
@@ -52,5 +53,7 @@ func FuzzConnection(f *testing.F) {
 
 // quiet may be stopped any number of times.
 type quiet struct{ *fakeNode }
+
+func (quiet) Reachable(context.Context) rpc.Reachability { return rpc.Reachability{} }
 
 func (quiet) Stop() {}

@@ -66,6 +66,9 @@ func (a *nodeAPI) RemovePeer(ctx context.Context, enode string) (bool, error) {
 // Health lists the present conditions, the worst first.
 func (a *nodeAPI) Health() []Condition { return conditions(a.health.List()) }
 
+// Reachable connects to the node's own address, as others would.
+func (a *nodeAPI) Reachable(ctx context.Context) Reachability { return a.admin.Reachable(ctx) }
+
 // Stop stops the node.
 func (a *nodeAPI) Stop() bool {
 	a.admin.Stop()

@@ -106,6 +106,14 @@ type Status struct {
 	Health   []Condition        `json:"health"`
 }
 
+// Reachability is the result of node_reachable.
+type Reachability struct {
+	Outcome string  `json:"outcome"` // reachable, unreachable or someone else
+	Text    string  `json:"text"`    // for people
+	Enode   string  `json:"enode"`   // what was tried
+	Seconds float64 `json:"seconds"` // how long it took
+}
+
 // Pool counts the live envelopes that the node holds.
 type Pool struct {
 	Envelopes int   `json:"envelopes"`

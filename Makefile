@@ -1,0 +1,56 @@
+# `make` builds, `make run` runs a node, `make test` is the one test command. Everything else is listed by `make help`.
+
+SHELL := /bin/bash
+T ?= 10s
+N ?= 200
+SEED ?= 0
+B ?= relay
+K ?= gossip
+P ?=
+GO ?= go
+VERSION ?=
+LDFLAGS := $(if $(VERSION),-ldflags "-X main.version=$(VERSION)")
+
+.PHONY: build run test lint peers faults fuzz bench help clean
+
+build: need-go ## build bin/restante
+	$(GO) build $(LDFLAGS) -o bin/restante ./cmd/restante
+
+run: build ## run a node with the embedded defaults
+	bin/restante serve
+
+test: lint ## all tests that a plain machine can run
+	$(GO) test -timeout 8m ./...
+	$(GO) test -timeout 8m -race ./internal/relay ./internal/session ./internal/filter ./internal/keyring ./internal/rpc ./internal/devp2p
+	CGO_ENABLED=0 $(GO) test -timeout 4m ./internal/message ./internal/keyring
+	$(MAKE) --no-print-directory fuzz T=2s
+
+lint: need-go ## formatting and vet
+	@unformatted=$$(gofmt -s -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "run gofmt -s -w on: $$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(GO) vet -tags peers ./test/...
+	$(GO) mod verify
+
+peers: need-go ## real peers against ours; P=geth6, status162 or waku1 for one
+	$(GO) test -timeout 15m -count=1 -tags peers $(if $(P),-run '(?i)$(P)') ./test/peers/...
+
+faults: need-go ## seeded fault runs: K=gossip N=200 SEED=1
+	@case "$(K)" in \
+	gossip) $(GO) test -timeout 60m -count=1 -run TestNetworks ./internal/sim -sim.runs=$(N) -sim.seed=$(SEED) -v ;; \
+	*) echo "faults: K=$(K) is unknown; K=gossip simulates networks"; exit 2 ;; \
+	esac
+
+fuzz: need-go ## every fuzz target for T=10s
+	@GO=$(GO) ./test/fuzz.sh $(T)
+
+bench: need-go ## measurements beside other nodes: B=relay, mine or crypto; JSON=1
+	$(GO) run ./bench -b $(B) $(if $(JSON),-json)
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+clean: ## remove what was built
+	rm -rf bin .build
+
+need-go:
+	@command -v $(GO) >/dev/null || { echo "Go is not installed. Get version 1.26 or newer from https://go.dev/dl (Debian: apt-get install golang)."; exit 1; }
