@@ -16,12 +16,13 @@ import (
 // Two conclusions are drawn, each by the median over peers of distinct sources:
 //
 //   - Where the bounds prove our clock wrong, validity goes by the peers' time (offset).
-//   - Own envelopes are stamped by the best estimate (stamp), the upper quartile of the times of fresh envelopes within the
-//     bounds; ahead of what is proven by at most maxStampAhead, because senders with fast clocks pull it forward.
+//   - Own envelopes are stamped by the best estimate (stamp), the median of the times of fresh envelopes within the bounds;
+//     ahead of what is proven by at most maxStampAhead. (A higher quantile would make all nodes follow the fast clocks
+//     among them, one after the other, until nobody's is right.)
 const (
-	samplesKept     = 32
+	samplesKept     = 64
 	samplesNeeded   = 3
-	sampleEvery     = 50 * time.Millisecond
+	sampleEvery     = time.Second      // a burst of late ones must not fill the ring
 	boundsLife      = 5 * time.Minute  // bounds hold for this to twice this
 	dumpTime        = 10 * time.Second // after joining, in which peers send their pools: not fresh
 	judgeEvery      = time.Second
@@ -45,11 +46,12 @@ type clock struct {
 	known  bool          // enough peers say so
 	told   Skew
 
-	fresh  bool // there are new samples
-	judged time.Duration
-	jumped time.Duration // until then samples do not count
-	held   []heldEnvelope
-	bytes  int
+	fresh   bool // there are new samples
+	judged  time.Duration
+	jumped  time.Duration // until then samples do not count
+	doubted time.Duration // when we started, or our clock was last set
+	held    []heldEnvelope
+	bytes   int
 }
 
 // heldEnvelope was refused for its time while our clock was in doubt.
@@ -85,7 +87,7 @@ func (m *Machine) clockJumped(by time.Duration) {
 	}
 	c := &m.clock
 	c.known, c.fresh = false, false
-	c.jumped = m.mono + settleTime
+	c.jumped, c.doubted = m.mono+settleTime, m.mono
 	if by > 0 == (c.offset > 0) && by.Abs() >= c.offset.Abs()/2 {
 		c.offset, c.stamp = 0, 0 // somebody has put it right
 	}
@@ -155,8 +157,16 @@ func (m *Machine) sample(in *arrival, env *envelope.Envelope) {
 	}
 }
 
-// estimate returns how far the peer's clock is ahead of ours, by its envelopes, and how much of that is proven.
-func (v *view) estimate() (best, proven int64, ok bool) {
+// estimate is how far a peer's clock is ahead of ours, by its envelopes.
+type estimate struct {
+	known  bool  // the peer has sent anything
+	proven int64 // 0 if our clocks may agree
+	sure   bool  // best is worth something
+	best   int64
+}
+
+// estimate judges by what the peer sent. offset is what we go by so far: it stands unless something speaks against it.
+func (v *view) estimate(offset int64) estimate {
 	b := v.bounds[0]
 	if p := v.bounds[1]; p.any {
 		if !b.any {
@@ -169,31 +179,36 @@ func (v *view) estimate() (best, proven int64, ok bool) {
 		}
 	}
 	if !b.any {
-		return 0, 0, false
+		return estimate{}
 	}
 	least, most := b.newest-envelope.FutureTolerance, int64(math.MaxInt64)
 	if b.expired >= expiredNeeded && b.final-b.first >= expiredSpan {
 		most = max(b.soonest+latenessAllowed, least) // what was late looks older: the other bound is the safer one
 	}
-	if v.count >= samplesNeeded {
-		best = v.quartile()
-	} else if least <= 0 && most >= 0 {
-		return 0, 0, false
+	e := estimate{known: true, sure: v.count >= samplesNeeded}
+	switch {
+	case e.sure:
+		e.best = v.typical()
+	case least > 0:
+		e.best = b.newest
 	}
-	best = min(max(best, least), most, max(b.newest, least))
-	if least > 0 || most < 0 {
-		proven = best
+	e.best = min(max(e.best, least), most, max(b.newest, least))
+	switch {
+	case least > 0 || most < 0:
+		e.proven, e.sure = e.best, true
+	case least <= offset && offset <= most:
+		e.proven = offset
 	}
-	return best, proven, true
+	return e
 }
 
-// quartile is the upper quartile of the fresh envelopes' sent times: late and back-dated ones lie below.
-func (v *view) quartile() int64 {
+// typical is the median of the fresh envelopes' sent times.
+func (v *view) typical() int64 {
 	n := min(v.count, samplesKept)
 	var sorted [samplesKept]int32
 	s := append(sorted[:0], v.fresh[:n]...)
 	slices.Sort(s)
-	return int64(s[n-1-n/4])
+	return int64(s[n/2])
 }
 
 func (c *clock) due(now time.Duration) bool { return c.fresh && now >= c.judged+judgeEvery }
@@ -216,16 +231,26 @@ func (m *Machine) judgeClock() {
 		if l != l.conn.links[0] || l.conn.closing || v.source != "" && seen[v.source] {
 			continue
 		}
-		if b, p, ok := v.estimate(); ok {
-			seen[v.source] = true
-			best, proven = append(best, b), append(proven, p)
+		e := v.estimate(int64(c.offset / time.Second))
+		if !e.known {
+			continue
+		}
+		seen[v.source] = true
+		// A peer of which little is known, but nothing against our clock, speaks for it.
+		proven = append(proven, e.proven)
+		if e.sure {
+			best = append(best, e.best)
 		}
 	}
-	if len(best) < m.cfg.SkewSources {
+	if len(proven) < m.cfg.SkewSources || len(best) == 0 {
 		return // what is believed stays so
 	}
 	c.known = true
-	offset, stamp := seconds(median(proven)), seconds(median(best))
+	offset := seconds(median(proven))
+	stamp := offset
+	if len(best) >= m.cfg.SkewSources {
+		stamp = seconds(median(best))
+	}
 	if offset == 0 {
 		stamp = min(stamp, maxStampAhead)
 	}
@@ -246,8 +271,15 @@ func (m *Machine) judgeClock() {
 	m.tellSkew(Skew{Offset: c.stamp, Known: true})
 	if changed {
 		m.net = m.networkSecond()
+		m.releaseHeld()
+	} else if !c.inDoubt(m.mono) {
+		c.held, c.bytes = nil, 0
 	}
-	m.releaseHeld()
+}
+
+// inDoubt reports whether an envelope that is refused for its time may be taken later.
+func (c *clock) inDoubt(now time.Duration) bool {
+	return !c.known || c.stamp != 0 || c.offset != 0 || now < c.doubted+doubtLife
 }
 
 func (m *Machine) tellSkew(s Skew) {
@@ -276,7 +308,7 @@ func median(values []int64) int64 {
 // hold keeps an envelope that was refused for its time, while our clock may be to blame.
 func (m *Machine) hold(in *arrival, env *envelope.Envelope) {
 	c := &m.clock
-	if size := len(env.Raw()); !c.known && !in.held && size <= maxHeldBytes/16 && env.TTL() > 0 {
+	if size := len(env.Raw()); c.inDoubt(m.mono) && !in.held && size <= maxHeldBytes/16 && env.TTL() > 0 {
 		if in.bytes > 2*size {
 			env = env.Detach()
 		}
@@ -290,7 +322,7 @@ func (m *Machine) hold(in *arrival, env *envelope.Envelope) {
 	}
 }
 
-// releaseHeld looks again at what was held, now that our clock is known.
+// releaseHeld looks again at what was held, now that we go by another time.
 func (m *Machine) releaseHeld() {
 	held := m.clock.held
 	m.clock.held, m.clock.bytes = nil, 0

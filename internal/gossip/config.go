@@ -8,25 +8,30 @@ import (
 
 // Bounds that are not configurable.
 const (
-	maxTickets      = 64               // acknowledgements under way on one connection; packets beyond get none
-	ticketLife      = 5 * time.Second  // an acknowledgement that is not due by then is not given
-	maxRemembered   = 1 << 17          // hashes remembered after their envelopes left the pool alive
-	maxPending      = 4096             // own posts waiting for their random delay; further ones leave at once
-	scanAtOnce      = 8192             // pool entries looked at in one go for one link
-	rescanEvery     = time.Second      // a peer that widens its requirement more often waits
-	maxPause        = time.Second      // for one packet
-	bloomShrink     = time.Minute      // our filter keeps topics that long after nobody wants them any more
-	maxHeld         = 1024             // envelopes kept until we know whether our clock is wrong
-	maxHeldBytes    = 4 << 20          // and their size
-	firstRetry      = time.Second      // until an envelope that a sink could not keep is offered again, doubling
-	lastRetry       = time.Minute      // up to this
-	penaltyLag      = 20 * time.Second // after the allowance, until a breach of a changed requirement counts
-	penaltyLimit    = 100.0            // points that end a connection
-	penaltyDecay    = 1.0              // points forgiven each second
-	penaltyUnwanted = 5.0              // points for an envelope below our minimum or outside our filter
-	penaltyHuge     = 20.0             // points for an envelope above every usual limit
-	maxIdleSources  = 4096             // sources remembered without a connection, until their budget is whole again
-	noiseBits       = 12               // bits of our filter that mean nothing
+	maxTickets      = 64                     // acknowledgements under way on one connection; packets beyond get none
+	ticketLife      = 5 * time.Second        // an acknowledgement that is not due by then is not given
+	maxRemembered   = 1 << 17                // hashes remembered after their envelopes left the pool alive
+	maxPending      = 4096                   // own posts waiting for their random delay; further ones leave at once
+	scanAtOnce      = 8192                   // pool entries looked at in one go for one link
+	rescanEvery     = time.Second            // a peer that widens its requirement more often waits
+	minWindow       = 16 << 10               // bytes in flight to the slowest of readers
+	minPacket       = 8 << 10                // and in one packet
+	slowDrain       = 500 * time.Millisecond // credit that returns no sooner halves what may be in flight
+	fastDrain       = 100 * time.Millisecond // and sooner than this doubles it
+	maxPause        = time.Second            // for one packet
+	bloomShrink     = time.Minute            // our filter keeps topics that long after nobody wants them any more
+	doubtLife       = 10 * time.Minute       // after a start or jump, in which our clock is doubted; and for which hashes of the expired are remembered meanwhile
+	maxHeld         = 1024                   // envelopes kept until we know whether our clock is wrong
+	maxHeldBytes    = 4 << 20                // and their size
+	firstRetry      = time.Second            // until an envelope that a sink could not keep is offered again, doubling
+	lastRetry       = time.Minute            // up to this
+	penaltyLag      = 20 * time.Second       // after the allowance, until a breach of a changed requirement counts
+	penaltyLimit    = 100.0                  // points that end a connection
+	penaltyDecay    = 1.0                    // points forgiven each second
+	penaltyUnwanted = 5.0                    // points for an envelope below our minimum or outside our filter
+	penaltyHuge     = 20.0                   // points for an envelope above every usual limit
+	maxIdleSources  = 4096                   // sources remembered without a connection, until their budget is whole again
+	noiseBits       = 12                     // bits of our filter that mean nothing
 )
 
 // Config is what a Machine is made with. Fields that are zero take the default in brackets unless said otherwise.
@@ -42,7 +47,7 @@ type Config struct {
 	MaxPacket int           // largest packet that peers take [1 MiB]
 	Packet    int           // size that packets are filled to [128 KiB]
 	PerPacket int           // envelopes in a packet [1024]
-	InFlight  int           // bytes on the way to one link, which Drained gives back [512 KiB]
+	InFlight  int           // bytes on the way to one link, which Drained gives back, at most [512 KiB]
 	Coalesce  time.Duration // between packets on one link [2 ms]
 
 	PoolCount  int           // envelopes pooled [1,000,000]

@@ -9,7 +9,8 @@ import (
 // Conn names one connection. The caller chooses it and does not use it again while the connection lives.
 type Conn uint64
 
-// Network is the number of a dialect, 0 to 15. Envelopes stay within the network they came from unless Config.Bridge.
+// Network is the number of a dialect, 0 to 15. Envelopes stay within the network they came from unless Config.Bridge. One that
+// comes on a connection with several networks belongs to all of them: its sender may have it from any, and sends it once.
 type Network uint8
 
 // Networks is a set of networks, one bit each.

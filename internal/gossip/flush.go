@@ -49,7 +49,7 @@ func (m *Machine) serve(l *link) time.Duration {
 		}
 	}
 	if l.inFlight > 0 {
-		at := l.progress + m.cfg.SlowReader
+		at := max(l.progress, l.conn.drained) + m.cfg.SlowReader // one link may wait for the other
 		if m.mono >= at {
 			m.stats.SlowReaders++
 			m.disconnect(l.conn, fmt.Sprintf("slow reader: nothing was taken for %s", m.cfg.SlowReader))
@@ -121,6 +121,7 @@ func (m *Machine) collect(l *link, budget *int) []*envelope.Envelope {
 	if l.packets > 0 {
 		target = m.cfg.MaxPacket / 2 // packets are scarce: fill them better
 	}
+	target = min(target, max(l.window/2, minPacket))
 	log := m.pool.log
 	for ; l.at < len(log) && len(list) < m.cfg.PerPacket && *budget > 0; l.at++ {
 		*budget--
@@ -136,7 +137,7 @@ func (m *Machine) collect(l *link, budget *int) []*envelope.Envelope {
 		if len(list) > 0 && bytes+size > target {
 			break
 		}
-		if l.inFlight+bytes+size > m.cfg.InFlight && (len(list) > 0 || l.inFlight > 0) {
+		if l.inFlight+bytes+size > l.window && (len(list) > 0 || l.inFlight > 0) {
 			l.full = true
 			break
 		}
@@ -153,9 +154,15 @@ func (m *Machine) drained(ev Drained) {
 	if l == nil {
 		return
 	}
+	switch took := m.mono - l.progress; {
+	case took > slowDrain:
+		l.window = max(l.window/2, min(minWindow, m.cfg.InFlight))
+	case took < fastDrain && l.full:
+		l.window = min(2*l.window, m.cfg.InFlight)
+	}
 	l.inFlight = max(l.inFlight-max(ev.Bytes, 0), 0)
-	l.progress = m.mono
-	if l.inFlight == 0 || l.inFlight <= m.cfg.InFlight-m.cfg.Packet {
+	l.progress, l.conn.drained = m.mono, m.mono
+	if l.inFlight == 0 || l.inFlight <= l.window/2 {
 		l.full = false
 	}
 	m.wake = min(m.wake, m.serve(l))

@@ -21,7 +21,17 @@ type conn struct {
 	points  float64
 	judged  time.Duration // when points were last brought up to date
 	tickets int           // open ones
+	drained time.Duration // when credit was returned last, on any link
 	view    view          // of the time
+}
+
+// networks is what an envelope of this connection belongs to: all networks that run on it. It comes only once, whichever of
+// them its sender has it from.
+func (c *conn) networks() (n Networks) {
+	for _, l := range c.links {
+		n |= In(l.net)
+	}
+	return n
 }
 
 func (c *conn) link(n Network) *link {
@@ -40,6 +50,7 @@ type link struct {
 	require
 	at       int           // place in the log up to which everything was considered
 	inFlight int           // bytes sent whose credit was not returned
+	window   int           // bytes that may be in flight: less on a slow line, so that what is fresh need not wait long
 	progress time.Duration // when credit was returned last, or the flight began
 	flushed  time.Duration // when the log was last looked at
 	paced    time.Duration // no packet before this, by the peer's announced rates
@@ -99,7 +110,7 @@ func (m *Machine) joined(ev Joined) {
 	if c.link(ev.Network) != nil || c.closing {
 		return
 	}
-	l := &link{conn: c, net: ev.Network & 15, progress: m.mono, flushed: m.mono - m.cfg.Coalesce}
+	l := &link{conn: c, net: ev.Network & 15, progress: m.mono, flushed: m.mono - m.cfg.Coalesce, window: m.cfg.InFlight / 4}
 	l.minPoW = ev.Require.MinPoW
 	l.packets, l.bytes = ev.Require.Packets, ev.Require.Bytes
 	if ev.Require.ByTopics {

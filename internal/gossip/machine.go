@@ -175,16 +175,21 @@ func (m *Machine) expire(e *entry) {
 	m.forget(e)
 }
 
-// forget removes an entry, and remembers its hash if it could come back.
+// forget removes an entry, and remembers its hash if it could come back: because it is still alive, or because it may be so
+// again by another opinion of the time.
 func (m *Machine) forget(e *entry) {
-	if int64(e.env.Expiry()) >= m.net {
-		m.remembered.add(e.env.Hash(), e.env.Expiry(), e.sink, m.net)
+	until := int64(e.env.Expiry())
+	if m.clock.inDoubt(m.mono) {
+		until = max(until, m.net) + int64(doubtLife.Seconds())
+	}
+	if until >= m.net {
+		m.remembered.add(e.env.Hash(), until, e.sink, m.net)
 	}
 	m.pool.remove(e)
 }
 
-// remembered is what is known of live envelopes that are not pooled any more: evicted ones, and those that live longer
-// than the pool keeps them. The oldest are given up first.
+// remembered is what is known of envelopes that are not pooled any more and may yet come again: evicted ones, and those
+// that live longer than the pool keeps them. The oldest are given up first.
 type remembered struct {
 	hashes map[envelope.Hash]sinkState
 	order  []rememberedHash // a queue
@@ -192,16 +197,16 @@ type remembered struct {
 }
 
 type rememberedHash struct {
-	hash   envelope.Hash
-	expiry uint32
+	hash  envelope.Hash
+	until int64 // network second
 }
 
-func (r *remembered) add(h envelope.Hash, expiry uint32, s sinkState, now int64) {
+func (r *remembered) add(h envelope.Hash, until int64, s sinkState, now int64) {
 	if _, ok := r.hashes[h]; !ok {
-		r.order = append(r.order, rememberedHash{h, expiry})
+		r.order = append(r.order, rememberedHash{h, until})
 	}
 	r.hashes[h] = s
-	for r.first < len(r.order) && (len(r.hashes) > maxRemembered || int64(r.order[r.first].expiry) < now) {
+	for r.first < len(r.order) && (len(r.hashes) > maxRemembered || r.order[r.first].until < now) {
 		delete(r.hashes, r.order[r.first].hash)
 		r.first++
 	}

@@ -24,7 +24,9 @@ func (m *Machine) post(ev Post) {
 	}
 	rules := m.rules
 	rules.Bloom = nil
-	pow, err := env.Check(uint32(m.net), &rules)
+	// Own posts are stamped, and judged, by a better estimate of the time than what is proven.
+	stamped := m.NetworkTime(m.last).Unix()
+	pow, err := env.Check(uint32(stamped), &rules)
 	if err != nil {
 		m.stats.refused[reasonOf(err)]++
 		m.do(Posted{Hash: env.Hash(), Err: fault.E("gossip: post", fault.Invalid, err, err.Error())})
@@ -32,6 +34,7 @@ func (m *Machine) post(ev Post) {
 	}
 	e := m.newEntry(env, pow)
 	e.own = true
+	e.leaves = m.lastSecond(int64(env.Expiry()) + m.net - stamped)
 	e.rank = math.Inf(1) // others are evicted first
 	if e.nets = ev.Networks; e.nets == 0 || m.cfg.Bridge {
 		e.nets = AllNetworks

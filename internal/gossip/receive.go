@@ -70,9 +70,9 @@ func (m *Machine) offer(in *arrival, env *envelope.Envelope) {
 func (m *Machine) duplicate(in *arrival, e *entry) {
 	m.stats.Duplicates++
 	e.mark(in.conn.slot)
-	if e.nets&In(in.link.net) == 0 {
-		// It is new to this network: bring it before the links that have passed it.
-		e.nets |= In(in.link.net)
+	if nets := in.conn.networks(); nets&^e.nets != 0 {
+		// It is new to a network: bring it before the links that have passed it.
+		e.nets |= nets
 		if e.at != hidden {
 			m.pool.append(e)
 			m.grown()
@@ -96,7 +96,7 @@ func (m *Machine) accept(in *arrival, env *envelope.Envelope, pow float64) {
 		env = env.Detach() // or it would keep the whole packet in memory
 	}
 	e := m.newEntry(env, pow)
-	e.nets = In(in.link.net)
+	e.nets = in.conn.networks()
 	if m.cfg.Bridge {
 		e.nets = AllNetworks
 	}
@@ -115,14 +115,17 @@ func (m *Machine) accept(in *arrival, env *envelope.Envelope, pow float64) {
 
 func (m *Machine) newEntry(env *envelope.Envelope, pow float64) *entry {
 	m.seq++
-	e := &entry{
-		env: env, pow: pow, rank: pow, seq: m.seq, size: int32(len(env.Raw())), topic: env.Topic(),
-		leaves: min(int64(env.Expiry()), m.net+int64(m.cfg.MaxTTL.Seconds())),
-	}
+	e := &entry{env: env, pow: pow, rank: pow, seq: m.seq, size: int32(len(env.Raw())), topic: env.Topic()}
+	e.leaves = m.lastSecond(int64(env.Expiry()))
 	if m.cfg.SinkConfirms {
 		e.sink = sinkWaiting
 	}
 	return e
+}
+
+// lastSecond is the last in the pool of an envelope that expires at a second of the network's time.
+func (m *Machine) lastSecond(expiry int64) int64 {
+	return min(expiry, m.net+int64(m.cfg.MaxTTL.Seconds()))
 }
 
 func (m *Machine) evict(e *entry) {
