@@ -227,3 +227,22 @@ func TestHeldEnvelopesAreBounded(t *testing.T) {
 		t.Errorf("%d envelopes held", n)
 	}
 }
+
+// TestPostByWrongClock posts, with a clock that is ahead, an envelope that is stamped right and already dead by that clock.
+func TestPostByWrongClock(t *testing.T) {
+	d := withPeers(gossip.Config{}, 3)
+	traffic(t, d, 30, 7000, -60, -60, -60) // nothing ever expires: it is not proven that we are wrong
+	if d.stamp() > -55*time.Second {
+		t.Fatalf("stamps corrected by %v", d.stamp())
+	}
+	e := d.sent(int64(d.stamp().Seconds()), 15, topicA, 32)
+	actions := d.step(gossip.Post{Envelope: e, Immediate: true})
+	actions = append(actions, d.wait(t, 10*time.Millisecond)...)
+	if p := of[gossip.Posted](actions); p[0].Err != nil || sentTo(actions, 1)[e.Hash()] != 1 {
+		t.Fatalf("posted %+v, sent %v", p, sentTo(actions, 1))
+	}
+	d.wait(t, 10*time.Second)
+	if _, ok := d.Lookup(e.Hash()); !ok {
+		t.Error("gone from the pool before it expired")
+	}
+}

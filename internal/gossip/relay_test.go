@@ -254,3 +254,71 @@ func TestPaceByAnnouncedRates(t *testing.T) {
 		t.Errorf("%d bytes in 10 s to a peer that takes 10,000 a second", bytes)
 	}
 }
+
+// TestDoubleConnectionBringsBothNetworks has an envelope of two networks come once, on a connection with both: it must
+// reach the peers of either.
+func TestDoubleConnectionBringsBothNetworks(t *testing.T) {
+	for network := range gossip.Network(2) {
+		d := newDriver(gossip.Config{})
+		d.step(gossip.Joined{Conn: 1, Network: 0})
+		d.step(gossip.Joined{Conn: 1, Network: 1})
+		d.step(gossip.Joined{Conn: 2, Network: 0})
+		d.step(gossip.Joined{Conn: 3, Network: 1})
+		e := d.make(50)
+		ev := received(1, e)
+		ev.Network = network
+		actions := d.step(ev)
+		if sentTo(actions, 2)[e.Hash()] != 1 || sentTo(actions, 3)[e.Hash()] != 1 {
+			t.Errorf("an envelope that came on network %d did not reach both", network)
+		}
+	}
+}
+
+// TestSlowLine has a peer that takes 20 kB a second. It is not cut while it reads, and what is fresh does not queue behind
+// half a megabyte.
+func TestSlowLine(t *testing.T) {
+	const rate = 20_000
+	d := newDriver(gossip.Config{})
+	d.join(1)
+	for range 2000 {
+		d.receive(1, d.sent(0, 7000, topicA, 900))
+	}
+	type packet struct {
+		gossip.Send
+		at time.Time
+	}
+	var line []packet
+	sent, worst := 0, time.Duration(0)
+	take := func(actions []gossip.Action) {
+		for _, a := range actions {
+			switch a := a.(type) {
+			case gossip.Send:
+				sent += len(a.List)
+				line = append(line, packet{a, d.now})
+			case gossip.Disconnect:
+				t.Fatalf("after %v: %s", d.now.Sub(time.Unix(t0, 0)), a.Reason)
+			}
+		}
+	}
+	take(d.step(gossip.Joined{Conn: 2, Network: 0}))
+	take(d.step(gossip.Joined{Conn: 2, Network: 1}))
+	for free := d.now; len(line) > 0; {
+		p := line[0]
+		line = line[1:]
+		if free.Before(d.now) {
+			free = d.now
+		}
+		free = free.Add(time.Duration(p.Bytes) * time.Second / rate)
+		take(d.wait(t, free.Sub(d.now)))
+		if sent > 500 {
+			worst = max(worst, free.Sub(p.at))
+		}
+		take(d.step(gossip.Drained{Conn: p.Conn, Network: p.Network, Bytes: p.Bytes}))
+	}
+	if sent != 2000 {
+		t.Errorf("%d of 2,000 sent", sent)
+	}
+	if worst > 2*time.Second {
+		t.Errorf("packets wait up to %v", worst)
+	}
+}
