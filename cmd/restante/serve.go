@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 
 	"github.com/restante-im/restante/internal/cli"
 	"github.com/restante-im/restante/internal/config"
@@ -74,6 +75,12 @@ func options(version string, cfg config.Config) (node.Options, error) {
 			PoolCount: now.Tune.PoolCount, PoolBytes: now.Tune.PoolBytes, MaxTTL: now.Tune.MaxTTL,
 			PostDelay: now.Tune.PostDelay, PeerRate: now.Tune.PeerRate, SourceRate: now.Tune.SourceRate,
 		},
+	}
+	if usual, err := config.Default().Resolve(config.ThisPlatform()); err != nil || usual.RPC.IPC != cfg.RPC.IPC {
+		opt.Flags = " --ipc " + cfg.RPC.IPC
+		if usual.DataDir != cfg.DataDir && filepath.Dir(cfg.RPC.IPC) == cfg.DataDir {
+			opt.Flags = " --data-dir " + cfg.DataDir
+		}
 	}
 	if proxy := cfg.Network.SOCKS5; proxy != "" {
 		if opt.Network.DialContext, err = devp2p.SOCKS5(proxy); err != nil {

@@ -70,7 +70,7 @@ type link struct {
 // end tells the peer why and closes the connection, by force if it does not close soon. It does not wait.
 func (l *link) end(why error) {
 	l.srv.mu.Lock()
-	if l.why == nil {
+	if l.why == nil && !ended(why) { // that it is over is no reason
 		l.why = why
 	}
 	peer := l.peer

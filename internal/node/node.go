@@ -41,6 +41,7 @@ type Options struct {
 	DataDir string // made if it is missing; one running node each
 	KeyFile string // made if it is missing
 	Socket  string // where programs reach the node
+	Flags   string // what commands that ask this node need on their line, with a space before it; "" for nothing
 
 	Network devp2p.Config // Listen, Advertise, Static, Trusted and the limits; the rest is filled in here
 	Gossip  gossip.Config // seeds are filled in here
@@ -71,6 +72,7 @@ type Node struct {
 	filters *filter.Set
 	network *devp2p.Server
 	stop    context.CancelFunc
+	pool    gossip.Tune // limits now; housekeeping's
 
 	mu      sync.Mutex
 	static  map[nodeaddr.ID]bool // from the configuration
@@ -94,6 +96,7 @@ func Run(ctx context.Context, opt Options) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	n := &Node{opt: opt, started: time.Now(), stop: stop, health: health.NewRegistry(time.Now)}
+	n.pool = gossip.Tune{PoolCount: opt.Gossip.PoolCount, PoolBytes: opt.Gossip.PoolBytes}
 	key, created, err := keyring.LoadOrCreateNodeKey(opt.KeyFile, rand.Reader)
 	if err != nil {
 		return err

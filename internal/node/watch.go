@@ -26,11 +26,11 @@ func (n *Node) welcome() {
 	if n.opt.OpsListen != "" {
 		fmt.Fprintf(n.opt.Out, "  metrics  http://%s/metrics\n", n.opt.OpsListen)
 	}
-	fmt.Fprint(n.opt.Out, "\nTry in another terminal:\n\n"+
-		"  restante status\n"+
-		"  restante listen --topic-text hello --password hello\n"+
-		"  restante post --topic-text hello --password hello \"Hello, Whisper\"\n\n"+
-		"Give the address to other nodes with --static, or add theirs. Stop with Ctrl-C.\n")
+	fmt.Fprintf(n.opt.Out, "\nTry in another terminal:\n\n"+
+		"  restante status%[1]s\n"+
+		"  restante listen%[1]s --topic-text hello --password hello\n"+
+		"  restante post%[1]s --topic-text hello --password hello \"Hello, Whisper\"\n\n"+
+		"Others connect with `restante peers add ADDRESS`, and so do you with theirs. Stop with Ctrl-C.\n", n.opt.Flags)
 }
 
 // networkEvent logs what happens to connections. Texts carry no addresses.
@@ -61,7 +61,7 @@ func (n *Node) judge() {
 		n.health.Clear(NoPeers)
 	}
 	st := n.relay.Status().Stats
-	if count := n.opt.Gossip.PoolCount; count > 0 && st.Pooled >= count || n.opt.Gossip.PoolBytes > 0 && st.PooledBytes >= n.opt.Gossip.PoolBytes*99/100 {
+	if st.Pooled >= n.pool.PoolCount || st.PooledBytes >= n.pool.PoolBytes*99/100 {
 		n.health.Set(PoolFull, health.Warning, fmt.Sprintf("The pool is full (%d envelopes, %d bytes): envelopes with little "+
 			"proof of work make room before they expire. Raise gossip.pool_max_envelopes or gossip.pool_max_bytes.", st.Pooled, st.PooledBytes))
 	} else {
@@ -78,6 +78,7 @@ func (n *Node) apply(s Settings) {
 		n.opt.Log.Error("reload", "err", err)
 	}
 	n.relay.Tune(s.Tune)
+	n.pool = s.Tune
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	report := func(err error) {
