@@ -107,6 +107,11 @@ func (o *ours) start(listen string) {
 	eventually(o.t, "our node answers", func() bool {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
+		select {
+		case <-ended:
+			o.t.Fatal("our node ended at once")
+		default:
+		}
 		o.Client, err = rpc.Dial(ctx, filepath.Join(o.dir, rpc.SocketName))
 		return err == nil
 	})
