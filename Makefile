@@ -11,9 +11,9 @@ GO ?= go
 VERSION ?=
 LDFLAGS := $(if $(VERSION),-ldflags "-X main.version=$(VERSION)")
 
-.PHONY: build run test lint peers faults fuzz bench help clean
+.PHONY: build run test lint peers faults fuzz bench help clean need
 
-build: need-go ## build bin/restante
+build: need ## build bin/restante
 	$(GO) build $(LDFLAGS) -o bin/restante ./cmd/restante
 
 run: build ## run a node with the embedded defaults
@@ -25,25 +25,25 @@ test: lint ## all tests that a plain machine can run
 	CGO_ENABLED=0 $(GO) test -timeout 4m ./internal/message ./internal/keyring
 	$(MAKE) --no-print-directory fuzz T=2s
 
-lint: need-go ## formatting and vet
+lint: need ## formatting and vet
 	@unformatted=$$(gofmt -s -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "run gofmt -s -w on: $$unformatted"; exit 1; }
 	$(GO) vet ./...
 	$(GO) vet -tags peers ./test/...
 	$(GO) mod verify
 
-peers: need-go ## real peers against ours; P=geth6, status162 or waku1 for one
+peers: need ## real peers against ours; P=geth6, status162 or waku1 for one
 	$(GO) test -timeout 15m -count=1 -tags peers $(if $(P),-run '(?i)$(P)') ./test/peers/...
 
-faults: need-go ## seeded fault runs: K=gossip N=200 SEED=1
+faults: need ## seeded fault runs: K=gossip N=200 SEED=1
 	@case "$(K)" in \
 	gossip) $(GO) test -timeout 60m -count=1 -run TestNetworks ./internal/sim -sim.runs=$(N) -sim.seed=$(SEED) -v ;; \
 	*) echo "faults: K=$(K) is unknown; K=gossip simulates networks"; exit 2 ;; \
 	esac
 
-fuzz: need-go ## every fuzz target for T=10s
+fuzz: need ## every fuzz target for T=10s
 	@GO=$(GO) ./test/fuzz.sh $(T)
 
-bench: need-go ## measurements beside other nodes: B=relay, mine or crypto; JSON=1
+bench: need ## measurements beside other nodes: B=relay, mine or crypto; JSON=1
 	$(GO) run ./bench -b $(B) $(if $(JSON),-json)
 
 help: ## this list
@@ -52,5 +52,5 @@ help: ## this list
 clean: ## remove what was built
 	rm -rf bin .build
 
-need-go:
-	@command -v $(GO) >/dev/null || { echo "Go is not installed. Get version 1.26 or newer from https://go.dev/dl (Debian: apt-get install golang)."; exit 1; }
+need:
+	@GO=$(GO) ./test/setup.sh
