@@ -175,6 +175,9 @@ func (n *Node) serve(ctx context.Context, server *rpc.Server, socket net.Listene
 			return errors.Join(err, parts.wait())
 		}
 		n.opt.Log.Info("metrics and health are served", "url", "http://"+l.Addr().String())
+		if tcp, ok := l.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
+			n.opt.Log.Warn("metrics ask for no password and are open to the network: a loopback address in ops.listen closes them")
+		}
 		parts.run("metrics", func(ctx context.Context) error { return ops.Serve(ctx, l, handler) })
 	}
 	parts.run("housekeeping", func(ctx context.Context) error { n.housekeep(ctx); return nil })
