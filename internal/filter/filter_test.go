@@ -190,7 +190,7 @@ func TestMatching(t *testing.T) {
 	}
 }
 
-// Weakness of docs/protocol/whisper-v6.md section 10: real peers never compute the proof of work of direct envelopes, so that a
+// Weakness of docs/weaknesses.md: real peers never compute the proof of work of direct envelopes, so that a
 // filter with a minimum misses them.
 func TestDirectEnvelopeHasItsProofOfWork(t *testing.T) {
 	f := newFixture(t)
@@ -255,7 +255,7 @@ func TestPollKeepsArrivalOrderAndGivesEachOnce(t *testing.T) {
 	}
 }
 
-// R13 of docs/protocol/whisper-security.md: one attempt for each distinct key, and none after one has opened the envelope.
+// R13 of docs/weaknesses.md: one attempt for each distinct key, and none after one has opened the envelope.
 func TestOneAttemptForEachKey(t *testing.T) {
 	f := newFixture(t)
 	k1, k2, k3 := symKey(t, 1), symKey(t, 2), symKey(t, 3)
@@ -284,7 +284,7 @@ func TestOneAttemptForEachKey(t *testing.T) {
 	}
 }
 
-// R11 of docs/protocol/whisper-security.md: filters and what waits are bounded,
+// R11 of docs/weaknesses.md: filters and what waits are bounded,
 // and unpolled filters expire. This test and the five after it.
 func TestBoundedByMessages(t *testing.T) {
 	f := newFixture(t)

@@ -11,7 +11,7 @@ import (
 	"github.com/restante-im/restante/internal/fault"
 )
 
-// ECIES as docs/protocol/whisper-v6.md section 9.4 has it: R (65) | IV (16) | ciphertext | MAC (32).
+// ECIES as docs/protocol/envelope.md section 3 has it: R (65) | IV (16) | ciphertext | MAC (32).
 const (
 	ivSize     = aes.BlockSize
 	macSize    = sha256.Size

@@ -2,7 +2,7 @@
 // padding and signature, encryption with a shared key (AES-256-GCM) or for a public key (ECIES over secp256k1).
 //
 // Start with SealSymmetric or SealAsymmetric, and OpenSymmetric or OpenAsymmetric. Keys come from NewSymKey,
-// PasswordKey, ParsePrivateKey and ParsePublicKey. The format is section 9 of docs/protocol/whisper-v6.md.
+// PasswordKey, ParsePrivateKey and ParsePublicKey. The format is section 3 of docs/protocol/envelope.md.
 //
 // It promises: what one function seals the matching one opens; no input makes it panic or allocate more than a small
 // multiple of the input's own length; a message that breaks the layout is refused as a whole. It does not tell who

@@ -35,7 +35,7 @@ type symState struct {
 	aead cipher.AEAD
 }
 
-// NewSymKey takes 32 bytes that are not all zero, as docs/protocol/whisper-v6.md section 9.3 demands, and copies them.
+// NewSymKey takes 32 bytes that are not all zero, as docs/protocol/envelope.md section 3 demands, and copies them.
 func NewSymKey(key []byte) (SymKey, error) {
 	const op = "message: take a symmetric key"
 	if len(key) != SymKeySize {
