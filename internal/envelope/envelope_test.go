@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/restante-im/restante/internal/envelope"
+	"github.com/restante-im/restante/internal/vectortest"
 )
 
 func TestHashesAreKeccak256WhateverTheLength(t *testing.T) {
@@ -147,7 +148,7 @@ func TestTextForms(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	f.Add(envelope.New(1600000050, 50, envelope.Topic{1, 2, 3, 4}, []byte("data"), 7).Raw())
+	vectortest.Load(f, "envelope", func(_ testing.TB, _ int, v fields) { f.Add([]byte(v.RLP)) })
 	f.Add([]byte{0xc0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, err := envelope.Decode(b)
