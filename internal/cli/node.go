@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -67,6 +68,24 @@ func (a *App) connect(ctx context.Context) (*node, error) {
 			"the node's socket %s belongs to another user", path)
 	}
 	return nil, err
+}
+
+// ask connects, asks one question, and decodes the answer into result; it returns the answer as it came, too.
+func (a *App) ask(ctx context.Context, result any, method string, args ...any) (json.RawMessage, error) {
+	n, err := a.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer n.close()
+	var raw json.RawMessage
+	if err := n.call(ctx, &raw, method, args...); err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(raw, result); err != nil {
+		return nil, fail(ExitFailure, "the node and this program may be of different versions",
+			"the node's answer is not understood: %v", err)
+	}
+	return raw, nil
 }
 
 // node asks a running node.

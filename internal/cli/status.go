@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -22,22 +21,13 @@ func (a *App) statusCommand() *cobra.Command {
 			"With --json it prints the answer of node_status.",
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			n, err := a.connect(cmd.Context())
+			var st rpc.Status
+			raw, err := a.ask(cmd.Context(), &st, "node_status")
 			if err != nil {
-				return err
-			}
-			defer n.close()
-			var raw json.RawMessage
-			if err := n.call(cmd.Context(), &raw, "node_status"); err != nil {
 				return err
 			}
 			if asJSON {
 				return printJSON(a.Out, raw)
-			}
-			var st rpc.Status
-			if err := json.Unmarshal(raw, &st); err != nil {
-				return fail(ExitFailure, "the node and this program may be of different versions",
-					"the node's answer is not understood: %v", err)
 			}
 			a.showStatus(&st)
 			return nil
@@ -94,17 +84,13 @@ func (a *App) reachCommand() *cobra.Command {
 			"`restante peers add` is the final test. The exit code is 1 if the node was not reached.",
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			n, err := a.connect(cmd.Context())
+			var r rpc.Reachability
+			raw, err := a.ask(cmd.Context(), &r, "node_reachable")
 			if err != nil {
 				return err
 			}
-			defer n.close()
-			var r rpc.Reachability
-			if err := n.call(cmd.Context(), &r, "node_reachable"); err != nil {
-				return err
-			}
 			if asJSON {
-				return json.NewEncoder(a.Out).Encode(r)
+				return printJSON(a.Out, raw)
 			}
 			fmt.Fprintln(a.Out, printable(r.Enode))
 			if r.Outcome != "reachable" {
@@ -140,13 +126,8 @@ func (a *App) peersCommand() *cobra.Command {
 func (a *App) peerCommand(use, short, method, done string) *cobra.Command {
 	return &cobra.Command{Use: use, Short: short, Args: arguments(1, 1, "the node's address"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			n, err := a.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer n.close()
 			var ok bool
-			if err := n.call(cmd.Context(), &ok, method, args[0]); err != nil {
+			if _, err := a.ask(cmd.Context(), &ok, method, args[0]); err != nil {
 				return err
 			}
 			a.note("%s", done)
@@ -155,22 +136,13 @@ func (a *App) peerCommand(use, short, method, done string) *cobra.Command {
 }
 
 func (a *App) peers(cmd *cobra.Command, asJSON bool) error {
-	n, err := a.connect(cmd.Context())
+	var list []rpc.Peer
+	raw, err := a.ask(cmd.Context(), &list, "node_peers")
 	if err != nil {
-		return err
-	}
-	defer n.close()
-	var raw json.RawMessage
-	if err := n.call(cmd.Context(), &raw, "node_peers"); err != nil {
 		return err
 	}
 	if asJSON {
 		return printJSON(a.Out, raw)
-	}
-	var list []rpc.Peer
-	if err := json.Unmarshal(raw, &list); err != nil {
-		return fail(ExitFailure, "the node and this program may be of different versions",
-			"the node's answer is not understood: %v", err)
 	}
 	if len(list) == 0 {
 		a.note("no peers")
