@@ -9,10 +9,14 @@ import (
 	"github.com/restante-im/restante/internal/fault"
 )
 
-// Decode reads any packet but the first. A payload of more than max bytes is refused before it is looked at. Bytes after
+// Decode reads any packet but the first. A payload of more than max bytes, or one without envelopes of more than
+// MaxControl, is refused before it is looked at. Bytes after
 // the payload's first RLP item are ignored, as all nodes do. An error (kind Invalid or Limit) means that the connection
 // must end, and its text tells the peer's operator why. The packet aliases payload, which must not change afterwards.
 func (d *Dialect) Decode(code uint64, payload []byte, max int) (Packet, error) {
+	if code >= Codes || !d.packets[code].bulk {
+		max = min(max, MaxControl)
+	}
 	if len(payload) > max {
 		return nil, fault.Errorf("wire: decode", fault.Limit, "packet %d has %d bytes, the limit is %d", code, len(payload), max)
 	}

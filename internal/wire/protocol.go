@@ -29,6 +29,7 @@ const (
 // Caps on what a peer can send us, and on what we send. The length of a packet is the caller's to choose: Decode's max.
 const (
 	MaxHello      = envelope.MaxSizeDefault // bytes of a first packet
+	MaxControl    = 1 << 20                 // bytes of a packet that carries no envelopes, whatever the limit
 	MaxTopics     = 10_000                  // topics of a topic list
 	MaxEnvelopes  = 1 << 16                 // envelopes in a packet; honest ones have over 100 bytes each
 	MaxReport     = 512 << 10               // bytes of a report that we send
@@ -63,6 +64,7 @@ const positionConfirms = 5
 type rule struct {
 	name   string
 	decode func(d *Dialect, payload []byte) (Packet, error)
+	bulk   bool // carries envelopes, so that MaxControl does not hold
 	trust  bool // of peers that we did not ask for it, the packet is ignored unread
 }
 
@@ -72,30 +74,30 @@ var (
 		name: "shh", version: 6, refused: refusedShh, bareDirect: true,
 		packets: [Codes]rule{
 			codeHello:        {name: "late status"},
-			codeEnvelopes:    {name: "envelopes", decode: decodeEnvelopes},
+			codeEnvelopes:    {name: "envelopes", decode: decodeEnvelopes, bulk: true},
 			codePoW:          {name: "PoW requirement", decode: decodePoW},
 			codeBloom:        {name: "bloom filter", decode: decodeBloom},
 			codeAcknowledged: {name: "batch acknowledged", decode: decodeAcknowledged},
 			codeReport:       {name: "message response", decode: decodeReport},
 			codeLimits:       {name: "rate limits", decode: decodeLimits},
 			codeSyncRequest:  {name: "sync request", decode: decodeSyncRequest},
-			codeSyncResponse: {name: "sync response", decode: decodeSyncResponse, trust: true},
+			codeSyncResponse: {name: "sync response", decode: decodeSyncResponse, bulk: true, trust: true},
 			codeComplete:     {name: "request complete", decode: decodeComplete, trust: true},
-			codeRequest:      {name: "mail request", decode: decodeRequest},
-			codeDirect:       {name: "direct envelopes", decode: decodeDirect, trust: true},
+			codeRequest:      {name: "mail request", decode: decodeRequest, bulk: true},
+			codeDirect:       {name: "direct envelopes", decode: decodeDirect, bulk: true, trust: true},
 		},
 	}
 	waku1 = &Dialect{
 		name: "waku", version: 1, refused: refusedWaku, keyed: true, defaultPoW: defaultPoWWaku,
 		packets: [Codes]rule{
 			codeHello:        {name: "late status"},
-			codeEnvelopes:    {name: "envelopes", decode: decodeEnvelopes},
+			codeEnvelopes:    {name: "envelopes", decode: decodeEnvelopes, bulk: true},
 			codeAcknowledged: {name: "batch acknowledged", decode: decodeAcknowledged},
 			codeReport:       {name: "message response", decode: decodeReport},
 			codeOptions:      {name: "status update", decode: decodeUpdate},
 			codeComplete:     {name: "request complete", decode: decodeComplete, trust: true},
-			codeRequest:      {name: "mail request", decode: decodeRequest},
-			codeDirect:       {name: "direct envelopes", decode: decodeDirect, trust: true},
+			codeRequest:      {name: "mail request", decode: decodeRequest, bulk: true},
+			codeDirect:       {name: "direct envelopes", decode: decodeDirect, bulk: true, trust: true},
 		},
 	}
 )

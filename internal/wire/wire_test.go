@@ -334,6 +334,14 @@ func TestPacketLimit(t *testing.T) {
 		if _, err := d.Decode(99, make([]byte, 100), 100); err != nil {
 			t.Errorf("%s: packet at the limit: %v", d, err)
 		}
+		for _, code := range []uint64{2, 3, 11, 12, 20, 22, 99} {
+			if _, err := d.Decode(code, make([]byte, wire.MaxControl+1), 1<<24); !fault.Is(err, fault.Limit) {
+				t.Errorf("%s: packet %d without envelopes: %v", d, code, err)
+			}
+		}
+		if _, err := d.Decode(1, envelope.EncodeList(testEnvelopes(3, 1<<19)), 1<<24); err != nil {
+			t.Errorf("%s: envelopes: %v", d, err)
+		}
 		if _, err := d.DecodeHello(0, make([]byte, wire.MaxHello+1)); !fault.Is(err, fault.Limit) {
 			t.Errorf("%s: hello above the limit: %v", d, err)
 		}
