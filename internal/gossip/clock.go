@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -26,8 +27,7 @@ const (
 	boundsLife      = 5 * time.Minute  // bounds hold for this to twice this
 	dumpTime        = 10 * time.Second // after joining, in which peers send their pools: not fresh
 	judgeEvery      = time.Second
-	expiredNeeded   = 3               // expired envelopes
-	expiredSpan     = 5 * time.Second // over so long a time show that our clock is ahead; fewer may just be late
+	markEvery       = 2500 * time.Millisecond // between two envelopes whose death proves anything
 	jumpNoticed     = 2 * time.Second
 	settleTime      = 5 * time.Second // after a jump, in which what arrives was under way before
 	maxSkew         = 24 * time.Hour
@@ -113,12 +113,54 @@ type view struct {
 // bounds of what a peer has relayed.
 type bounds struct {
 	any     bool
-	newest  int64 // the latest sent time
-	soonest int64 // the soonest expiry
-	expired int   // envelopes that were dead by our clock
-	first   time.Duration
-	final   time.Duration
+	newest  int64   // the latest sent time
+	soonest [3]mark // the soonest expiries, of different times
+	marks   int     // how many of them there are
 }
+
+// mark is the expiry of an envelope that was alive, to its sender, at a time.
+type mark struct {
+	expiry int64
+	at     time.Duration
+}
+
+// died notes an expiry. Of what comes at about the same time only the soonest counts, so that one hold-up does not look
+// like proof. It reports whether anything changed.
+func (b *bounds) died(k mark) bool {
+	marks := b.soonest[:b.marks]
+	if i := slices.IndexFunc(marks, func(old mark) bool { return k.at-old.at < markEvery }); i >= 0 {
+		if k.expiry >= marks[i].expiry {
+			return false
+		}
+		marks[i].expiry = k.expiry
+	} else if b.marks < len(b.soonest) {
+		b.soonest[b.marks] = k
+		b.marks++
+	} else if k.expiry < marks[b.marks-1].expiry {
+		marks[b.marks-1] = k
+	} else {
+		return false
+	}
+	slices.SortFunc(b.soonest[:b.marks], bySoonest)
+	return true
+}
+
+// with adds the bounds of the period before.
+func (b bounds) with(p bounds) bounds {
+	if !p.any {
+		return b
+	}
+	if !b.any {
+		return p
+	}
+	b.newest = max(b.newest, p.newest)
+	marks := append(append(make([]mark, 0, 2*len(b.soonest)), b.soonest[:b.marks]...), p.soonest[:p.marks]...)
+	slices.SortFunc(marks, bySoonest)
+	b.marks = copy(b.soonest[:], marks)
+	return b
+}
+
+func bySoonest(x, y mark) int { return cmp.Compare(x.expiry, y.expiry) }
 
 // sample takes the times of an envelope that a peer sent.
 func (m *Machine) sample(in *arrival, env *envelope.Envelope) {
@@ -135,18 +177,13 @@ func (m *Machine) sample(in *arrival, env *envelope.Envelope) {
 	}
 	b := &v.bounds[0]
 	if !b.any {
-		*b = bounds{any: true, newest: sent, soonest: expiry}
+		*b = bounds{any: true, newest: sent}
 	}
-	if sent > b.newest || expiry < b.soonest {
+	if sent > b.newest {
+		b.newest = sent
 		m.clock.fresh = true
 	}
-	b.newest, b.soonest = max(b.newest, sent), min(b.soonest, expiry)
-	if expiry+latenessAllowed < 0 && in.quiet {
-		if b.expired == 0 {
-			b.first = m.mono
-		}
-		b.expired++
-		b.final = m.mono
+	if in.quiet && b.died(mark{expiry, m.mono}) {
 		m.clock.fresh = true
 	}
 	if m.mono >= in.conn.joined+dumpTime && (m.mono >= v.last+sampleEvery || v.count < samplesNeeded) {
@@ -167,23 +204,14 @@ type estimate struct {
 
 // estimate judges by what the peer sent. offset is what we go by so far: it stands unless something speaks against it.
 func (v *view) estimate(offset int64) estimate {
-	b := v.bounds[0]
-	if p := v.bounds[1]; p.any {
-		if !b.any {
-			b = p
-		}
-		b.newest, b.soonest = max(b.newest, p.newest), min(b.soonest, p.soonest)
-		if p.expired > 0 {
-			b.expired, b.first = b.expired+p.expired, p.first
-			b.final = max(b.final, p.final)
-		}
-	}
+	b := v.bounds[0].with(v.bounds[1])
 	if !b.any {
 		return estimate{}
 	}
 	least, most := b.newest-envelope.FutureTolerance, int64(math.MaxInt64)
-	if b.expired >= expiredNeeded && b.final-b.first >= expiredSpan {
-		most = max(b.soonest+latenessAllowed, least) // what was late looks older: the other bound is the safer one
+	if b.marks == len(b.soonest) {
+		// What was held up looks older than it is: the other bound is the safer one.
+		most = max(b.soonest[b.marks-1].expiry+latenessAllowed, least)
 	}
 	e := estimate{known: true, sure: v.count >= samplesNeeded}
 	switch {

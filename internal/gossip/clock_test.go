@@ -246,3 +246,25 @@ func TestPostByWrongClock(t *testing.T) {
 		t.Error("gone from the pool before it expired")
 	}
 }
+
+// TestWrongBeliefIsGivenUp has peers of whom most are wrong at first: once honest ones are the majority our clock is
+// believed again, though only what they send now speaks for it.
+func TestWrongBeliefIsGivenUp(t *testing.T) {
+	d := newDriver(gossip.Config{})
+	for i := range 8 {
+		d.step(gossip.Joined{Conn: gossip.Conn(1 + i), Source: fmt.Sprint(i)})
+	}
+	traffic(t, d, 30, 15, 60, 60, 60)
+	if d.stamp() == 0 {
+		t.Fatal("the case is not reached")
+	}
+	traffic(t, d, 30, 15, 60, 60, 60, 0, 0, 0, 0, 0)
+	if d.stamp() != 0 {
+		t.Errorf("stamps still corrected by %v", d.stamp())
+	}
+	before := d.Stats().Accepted
+	traffic(t, d, 10, 15, 60, 60, 60, 0, 0, 0, 0, 0)
+	if n := d.Stats().Accepted - before; n != 50 {
+		t.Errorf("%d of 50 accepted", n)
+	}
+}

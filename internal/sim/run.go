@@ -19,7 +19,7 @@ const (
 
 	settle     = 20 * time.Second // after the heal, in which connections come back and pools are exchanged
 	stampLate  = 6 * time.Second  // a stamp that far behind the true time does not matter
-	stampEarly = 2 * time.Second  // nor one that far ahead, even where a clock is 8 s behind
+	stampEarly = 1 * time.Second  // nor one that far ahead, even where a clock is 8 s behind
 	maxHops    = 16               // on a network of 50 nodes at rest
 	maxDelay   = 10 * time.Second // there: lines are as slow as 50 kB/s, and some envelopes have 200 kB
 
