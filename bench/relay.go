@@ -155,9 +155,12 @@ func (b *bench) latency(ctx context.Context, hops int, atMost float64) error {
 	return nil
 }
 
+// cpuRates are the rates at which CPU time is measured, in envelopes a second.
+var cpuRates = [...]int{2000, 4000}
+
 // cpu is the relay's CPU time for each envelope that it takes and passes on to one peer.
 func (b *bench) cpu(ctx context.Context) error {
-	for _, rate := range []int{2000, 4000} {
+	for _, rate := range cpuRates {
 		l := load{rate: rate, seconds: 5, ttl: 10, bundle: 64}
 		values, err := b.each(func(begin start, _ int) (float64, error) {
 			c, err := b.newChain(ctx, begin, 1, l)
