@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"sync"
-
-	"github.com/cloudflare/circl/simd/keccakf1600"
 )
 
 // Keccak-256 takes its input in blocks of 17 words and ends it with a 1 bit, zeros, and a 1 bit in the last byte.
@@ -17,14 +15,23 @@ const (
 	padLast    = 0x80
 )
 
-// hasher computes four Keccak-256 hashes at a time, one per lane. A lane that has finished takes the next input, so
+// Two quads take turns: one's input is stored word by word while the other is permuted, whose wide loads would stall on
+// words that were only just stored.
+const (
+	quads = 2
+	slots = quads * lanes
+)
+
+// hasher computes several Keccak-256 hashes at a time, one per slot. A slot that has finished takes the next input, so
 // inputs of different lengths keep all lanes busy.
 type hasher struct {
-	state keccakf1600.StateX4
-	words []uint64 // word i of lane l is words[lanes*i+l]
-	input [lanes][]byte
-	last  [lanes][blockSize]byte // the padded last block of each lane
-	done  [lanes]bool            // the last block has been absorbed
+	quads [quads]quad
+	input [slots][]byte
+	last  [slots][blockSize]byte // the padded last block of each slot
+	done  [slots]bool            // the last block has been absorbed
+	job   [slots]int             // whose input it is; -1 for nobody's
+
+	buffers [slots][]byte // for inputs that have to be put together
 }
 
 // hashers are large; they are kept for reuse.
@@ -35,77 +42,83 @@ func (p *hasherPool) get() *hasher {
 		return h
 	}
 	h := new(hasher)
-	h.words = h.state.Initialize(false)
+	for q := range h.quads {
+		h.quads[q].init()
+	}
 	return h
 }
 
-// start gives a lane its input, which must not change until the lane is done.
-func (h *hasher) start(lane int, input []byte) {
+// start gives a slot its input, which must not change until the slot is done.
+func (h *hasher) start(slot int, input []byte) {
+	words := h.quads[slot/lanes].words[slot%lanes:]
 	for i := range 25 {
-		h.words[lanes*i+lane] = 0
+		words[lanes*i] = 0
 	}
-	h.done[lane] = false
-	h.input[lane] = input
+	h.done[slot] = false
+	h.input[slot] = input
 }
 
-// absorb takes the next block of a lane's input.
-func (h *hasher) absorb(lane int) {
-	in := h.input[lane]
+// absorb takes the next block of a slot's input.
+func (h *hasher) absorb(slot int) {
+	in := h.input[slot]
 	if len(in) >= blockSize {
-		h.input[lane] = in[blockSize:]
+		h.input[slot] = in[blockSize:]
 	} else {
-		last := &h.last[lane]
+		last := &h.last[slot]
 		clear(last[copy(last[:], in):])
 		last[len(in)] = padFirst
 		last[blockSize-1] |= padLast
-		in, h.done[lane] = last[:], true
+		in, h.done[slot] = last[:], true
 	}
-	words := h.words[lane:]
+	block := (*[blockSize]byte)(in)
+	words := h.quads[slot/lanes].words[slot%lanes:]
+	words = words[:lanes*(blockWords-1)+1]
 	for i := range blockWords {
-		words[lanes*i] ^= binary.LittleEndian.Uint64(in[8*i : 8*i+8])
+		words[lanes*i] ^= binary.LittleEndian.Uint64(block[8*i:])
 	}
 }
 
-// sum reads the hash of a lane that is done.
-func (h *hasher) sum(lane int) (sum Hash) {
+// sum reads the hash of a slot that is done.
+func (h *hasher) sum(slot int) (sum Hash) {
+	words := h.quads[slot/lanes].words[slot%lanes:]
 	for i := range 4 {
-		binary.LittleEndian.PutUint64(sum[8*i:], h.words[lanes*i+lane])
+		binary.LittleEndian.PutUint64(sum[8*i:], words[lanes*i])
 	}
 	return sum
 }
 
 // hashAll calls input(0) to input(n-1) for the bytes to hash and result for each hash, in any order. The bytes of an
-// input must stay unchanged until its result has been called; slot (0 to 3) says which of four buffers may be reused.
+// input must stay unchanged until its result has been called; slot (below slots) says which of so many buffers may be
+// reused.
 func (h *hasher) hashAll(n int, input func(i, slot int) []byte, result func(i int, sum Hash)) {
-	var job [lanes]int
 	next, busy := 0, 0
-	for l := range lanes {
-		job[l] = -1
+	take := func(slot int) {
+		h.job[slot] = -1
 		if next < n {
-			job[l] = next
-			h.start(l, input(next, l))
+			h.job[slot] = next
+			h.start(slot, input(next, slot))
 			next, busy = next+1, busy+1
 		}
 	}
+	used := min(quads, (n+lanes-1)/lanes)
+	for slot := range used * lanes {
+		take(slot)
+	}
 	for busy > 0 {
-		for l := range lanes {
-			if job[l] >= 0 {
-				h.absorb(l)
+		for slot := range used * lanes {
+			if h.job[slot] >= 0 {
+				h.absorb(slot)
 			}
 		}
-		h.state.Permute()
-		for l := range lanes {
-			if job[l] < 0 || !h.done[l] {
-				continue
-			}
-			result(job[l], h.sum(l))
-			if next < n {
-				job[l] = next
-				h.start(l, input(next, l))
-				next++
-			} else {
-				job[l] = -1
+		for q := range used {
+			h.quads[q].state.Permute()
+			for slot := q * lanes; slot < (q+1)*lanes; slot++ {
+				if h.job[slot] < 0 || !h.done[slot] {
+					continue
+				}
+				result(h.job[slot], h.sum(slot))
 				busy--
+				take(slot)
 			}
 		}
 	}
@@ -117,7 +130,7 @@ var hashers hasherPool // reuse of memory only; it holds no state between calls
 func sumAll(list []*Envelope) {
 	h := hashers.get()
 	defer hashers.pool.Put(h)
-	var buffers [lanes][]byte
+	buffers := &h.buffers
 	h.hashAll(2*len(list), func(i, slot int) []byte {
 		e := list[i/2]
 		if i%2 == 0 {

@@ -106,22 +106,35 @@ func lower(v *atomic.Uint64, n uint64) {
 	}
 }
 
+// group is how many times four nonces are prepared before the first four are hashed. The permutation loads wide words
+// right where narrow ones were just stored, which stalls; with others in between the stores are done.
+const group = 8
+
+// quad is four states that are permuted together.
+type quad struct {
+	state keccakf1600.StateX4
+	words []uint64 // word i of lane l is words[lanes*i+l]
+}
+
+func (q *quad) init() { q.words = q.state.Initialize(false) }
+
 // miner tries nonces, four at a time. Everything before the nonce is absorbed once.
 type miner struct {
-	state  keccakf1600.StateX4
-	words  []uint64
+	group  [group]quad
 	zeros  int
 	offset int                   // where in its block the nonce starts
 	start  [25]uint64            // the state after the full blocks before the nonce
 	blocks [2][blockWords]uint64 // what stands around the nonce: its block, and the next if the padding needs one
 	two    bool                  // the padding, and maybe part of the nonce, is in a second block
 	split  bool                  // part of the nonce is in the second block, and only that part changes within a chunk
-	base   [lanes * 25]uint64    // the state before the block that changes with each nonce, interleaved
+	base   [lanes * 25]uint64    // the state before the last permutation but for the nonce's last byte, interleaved
 }
 
 func newMiner(prefix []byte, zeros int) *miner {
 	m := &miner{zeros: zeros}
-	m.words = m.state.Initialize(false)
+	for g := range m.group {
+		m.group[g].init()
+	}
 	for len(prefix) >= blockSize {
 		for i := range blockWords {
 			m.start[i] ^= binary.LittleEndian.Uint64(prefix[8*i:])
@@ -144,18 +157,18 @@ func newMiner(prefix []byte, zeros int) *miner {
 	for i := range 2 * blockWords {
 		m.blocks[i/blockWords][i%blockWords] = binary.LittleEndian.Uint64(text[8*i:])
 	}
-	m.spread(&m.start)
 	return m
 }
 
 // permuteOne permutes a single state, on the first lane.
 func (m *miner) permuteOne(s *[25]uint64) {
+	q := &m.group[0]
 	for i, w := range s {
-		m.words[lanes*i] = w
+		q.words[lanes*i] = w
 	}
-	m.state.Permute()
+	q.state.Permute()
 	for i := range s {
-		s[i] = m.words[lanes*i]
+		s[i] = q.words[lanes*i]
 	}
 }
 
@@ -182,60 +195,57 @@ func (m *miner) word(i int, nonce uint64) uint64 {
 	return w
 }
 
-// try looks for the lowest good nonce in the chunk that starts at first, a multiple of chunk.
+// try looks for the lowest good nonce in the chunk that starts at first, a multiple of chunk. Within the chunk only the
+// last byte of the nonce changes: everything around it is put in place once.
 func (m *miner) try(first uint64) (nonce uint64, ok bool) {
-	from := 0
+	s := m.start
+	block := 0
 	if m.split {
-		s := m.start
 		for i := range blockWords {
 			s[i] ^= m.word(i, first)
 		}
 		m.permuteOne(&s)
-		m.spread(&s)
-		from = blockWords
+		block = 1
 	}
-	for n := first; n < first+chunk; n += lanes {
-		m.hash4(n, from)
-		for l := range lanes {
-			if m.leadingZeros(l) >= m.zeros {
-				return n + uint64(l), true
+	for i := range blockWords {
+		s[i] ^= m.word(block*blockWords+i, first)
+	}
+	m.spread(&s)
+	last := m.offset + 7 // where the last byte is
+	at, shift := last/8-block*blockWords, uint(last%8)*8
+	fixed := s[at]
+	for n := first; n < first+chunk; n += lanes * group {
+		for g := range m.group {
+			words := m.group[g].words
+			copy(words, m.base[:])
+			for l := range lanes {
+				words[lanes*at+l] = fixed ^ (n-first+uint64(lanes*g+l))<<shift
+			}
+		}
+		for g := range m.group {
+			m.group[g].state.Permute()
+			if m.two && !m.split {
+				m.absorbPadding(&m.group[g])
+			}
+		}
+		for i := range lanes * group {
+			if leadingZeroBits(m.group[i/lanes].words[i%lanes]) >= m.zeros {
+				return n + uint64(i), true
 			}
 		}
 	}
 	return 0, false
 }
 
-// hash4 hashes the nonces n to n+3, from the block that starts at word from.
-func (m *miner) hash4(n uint64, from int) {
-	copy(m.words, m.base[:])
-	at := m.offset / 8
-	block := &m.blocks[from/blockWords]
-	for i, w := range block {
-		if i+from == at || i+from == at+1 {
-			for l := range lanes {
-				m.words[lanes*i+l] ^= m.word(i+from, n+uint64(l))
-			}
-			continue
-		}
-		if w != 0 {
-			for l := range lanes {
-				m.words[lanes*i+l] ^= w
-			}
-		}
-	}
-	m.state.Permute()
-	if !m.two || from > 0 {
-		return
-	}
-	for i, w := range &m.blocks[1] { // the nonce ended with its block: only the padding follows
+// absorbPadding takes the second block where the nonce ended with the first: only the padding follows.
+func (m *miner) absorbPadding(q *quad) {
+	for i, w := range &m.blocks[1] {
 		for l := range lanes {
-			m.words[lanes*i+l] ^= w
+			q.words[lanes*i+l] ^= w
 		}
 	}
-	m.state.Permute()
+	q.state.Permute()
 }
 
-// leadingZeros counts the zero bits at the start of a lane's hash, as far as they matter (up to 64).
-func (m *miner) leadingZeros(lane int) int {
-	return bits.LeadingZeros64(bits.ReverseBytes64(m.words[lane]))
-}
+// leadingZeroBits counts the zero bits at the start of a hash by its first word, as far as they matter (up to 64).
+func leadingZeroBits(word uint64) int { return bits.LeadingZeros64(bits.ReverseBytes64(word)) }
