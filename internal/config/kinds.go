@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pelletier/go-toml/v2"
+
 	"github.com/restante-im/restante/internal/fault"
 )
 
@@ -316,6 +318,10 @@ func list(of kind[string], lo, hi int) kind[[]string] {
 		bare: func(s string) (any, bool) {
 			if s == "" {
 				return []any{}, true
+			}
+			var file struct{ V []any }
+			if toml.Unmarshal([]byte("V = "+s), &file) == nil { // as the file writes it; "[::1]:30303" is none
+				return file.V, true
 			}
 			var entries []any
 			for e := range strings.SplitSeq(s, ",") {
