@@ -41,6 +41,7 @@ type link struct {
 	local   netip.Addr // our side's address
 	opened  time.Time
 	timer   *time.Timer // ends the handshake
+	rest    rest        // between reads
 
 	static, trusted atomic.Bool
 	in, out         atomic.Uint64               // bytes on the wire
@@ -234,7 +235,12 @@ func (t tracked) Read(p []byte) (int, error) {
 		t.link.srv.stats.oversize.Add(1)
 		return 0, errFrame
 	}
+	now := t.link.srv.cfg.Now
+	if wait := t.link.rest.wait(now()); wait > 0 {
+		time.Sleep(wait)
+	}
 	n, err := t.Conn.Read(p)
+	t.link.rest.read(now(), n < len(p))
 	t.link.in.Add(uint64(n))
 	t.link.srv.stats.bytesIn.Add(uint64(n))
 	return n, hide(err)
