@@ -48,7 +48,6 @@ func (r *roff) sub(name string)     { fmt.Fprintf(r, ".SS \"%s\"\n", escapeRoff(
 func (r *roff) text(s string) {
 	fmt.Fprintf(r, "%s\n", escapeRoff(strings.Join(strings.Fields(s), " ")))
 }
-func (r *roff) paragraph(s string) { r.WriteString(".PP\n"); r.text(s) }
 func (r *roff) item(term, meaning string) {
 	fmt.Fprintf(r, ".TP\n.B %s\n", escapeRoff(term))
 	r.text(meaning)

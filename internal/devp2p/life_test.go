@@ -25,8 +25,7 @@ func TestPanic(t *testing.T) {
 		c.Protocols[0].Run = func(conn *devp2p.Conn) error {
 			<-ready
 			if conn.Node() == bad {
-				var m map[string]int
-				m["x"] = 1
+				panic("a defect")
 			}
 			good <- conn.Node()
 			return idle(conn)

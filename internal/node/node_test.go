@@ -126,7 +126,9 @@ func TestReloadAddsAndRemovesPeersAndLimits(t *testing.T) {
 	peer := a.until(func(st rpc.Status, _ []rpc.Peer) bool { return st.Enode != "" })
 	settings := node.Settings{MinPoW: 0.5, MaxSize: 4096, Tune: gossip.Tune{PoolCount: 10}, Static: []nodeaddr.Node{address(t, peer.Enode)}}
 	b.reload <- settings
-	st := b.until(func(_ rpc.Status, peers []rpc.Peer) bool { return len(peers) == 1 && peers[0].Connected && peers[0].Static })
+	st := b.until(func(_ rpc.Status, peers []rpc.Peer) bool {
+		return len(peers) == 1 && peers[0].Connected && peers[0].Static
+	})
 	if st.MinPoW != 0.5 || st.MaxMessageSize != 4096 {
 		t.Errorf("after the reload: PoW %v, size %d", st.MinPoW, st.MaxMessageSize)
 	}

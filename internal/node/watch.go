@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 
@@ -49,7 +50,7 @@ func (n *Node) networkEvent(e devp2p.Event) {
 	if e.Conn != 0 {
 		attrs = append(attrs, "conn", uint64(e.Conn))
 	}
-	n.opt.Log.Log(nil, level, e.Kind.String(), attrs...) //nolint:staticcheck // no context belongs to an event
+	n.opt.Log.Log(context.Background(), level, e.Kind.String(), attrs...)
 }
 
 // judge sets the conditions that follow from figures.

@@ -34,7 +34,7 @@ func (k Key) ECDSA() *ecdsa.PublicKey {
 	return n.Pubkey()
 }
 
-// KeyOf converts a public key. The key must be on secp256k1.
+// KeyOf converts a public key. The key must be on secp256k1. (ecdsa.PublicKey.Bytes knows NIST curves only.)
 func KeyOf(pub *ecdsa.PublicKey) Key {
 	var k Key
 	k[0] = 4
