@@ -42,6 +42,7 @@ type link struct {
 	opened  time.Time
 	timer   *time.Timer // ends the handshake
 	rest    rest        // between reads
+	quiet   quiet
 
 	static, trusted atomic.Bool
 	in, out         atomic.Uint64               // bytes on the wire
@@ -237,9 +238,10 @@ func (t tracked) Read(p []byte) (int, error) {
 	}
 	now := t.link.srv.cfg.Now
 	if wait := t.link.rest.wait(now()); wait > 0 {
+		t.link.quiet.begin()
 		time.Sleep(wait)
 	}
-	n, err := t.Conn.Read(p)
+	n, err := t.link.quiet.read(t.Conn, p)
 	t.link.rest.read(now(), n < len(p))
 	t.link.in.Add(uint64(n))
 	t.link.srv.stats.bytesIn.Add(uint64(n))

@@ -150,7 +150,7 @@ func (s *Server) open() []*link {
 func (s *Server) newLink(fd net.Conn, inbound bool, prefix string) *link {
 	s.lastID++
 	l := &link{
-		id: s.lastID, srv: s, fd: fd, inbound: inbound, prefix: prefix, opened: s.cfg.Now(),
+		id: s.lastID, srv: s, fd: fd, quiet: newQuiet(fd), inbound: inbound, prefix: prefix, opened: s.cfg.Now(),
 		decided: make(chan struct{}), done: make(chan struct{}),
 	}
 	if a := fd.RemoteAddr(); a != nil {
