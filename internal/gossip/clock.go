@@ -24,7 +24,8 @@ const (
 	samplesKept     = 64
 	samplesNeeded   = 3
 	sampleEvery     = time.Second      // a burst of late ones must not fill the ring
-	boundsLife      = 5 * time.Minute  // bounds hold for this to twice this
+	boundsPeriod    = 30 * time.Second // bounds are kept by such periods,
+	boundsPeriods   = 16               // so many
 	dumpTime        = 10 * time.Second // after joining, in which peers send their pools: not fresh
 	judgeEvery      = time.Second
 	markEvery       = 2500 * time.Millisecond // between two envelopes whose death proves anything
@@ -105,9 +106,9 @@ type view struct {
 	fresh   [samplesKept]int32 // sent times of live envelopes, a ring
 	count   int
 	last    time.Duration
-	bounds  [2]bounds // the present and the previous period
-	started time.Duration
-	packet  time.Duration // when the last packet came
+	bounds  [boundsPeriods]bounds // the present period first
+	started time.Duration         // when that began
+	packet  time.Duration         // when the last packet came
 }
 
 // bounds of what a peer has relayed.
@@ -128,7 +129,7 @@ type mark struct {
 // like proof. It reports whether anything changed.
 func (b *bounds) died(k mark) bool {
 	marks := b.soonest[:b.marks]
-	if i := slices.IndexFunc(marks, func(old mark) bool { return k.at-old.at < markEvery }); i >= 0 {
+	if i := slices.IndexFunc(marks, func(old mark) bool { return (k.at - old.at).Abs() < markEvery }); i >= 0 {
 		if k.expiry >= marks[i].expiry {
 			return false
 		}
@@ -145,18 +146,54 @@ func (b *bounds) died(k mark) bool {
 	return true
 }
 
-// with adds the bounds of the period before.
+// with adds the bounds of an earlier period.
 func (b bounds) with(p bounds) bounds {
-	if !p.any {
-		return b
-	}
 	if !b.any {
 		return p
 	}
-	b.newest = max(b.newest, p.newest)
-	marks := append(append(make([]mark, 0, 2*len(b.soonest)), b.soonest[:b.marks]...), p.soonest[:p.marks]...)
-	slices.SortFunc(marks, bySoonest)
-	b.marks = copy(b.soonest[:], marks)
+	if p.any {
+		b.newest = max(b.newest, p.newest)
+		for _, k := range p.soonest[:p.marks] {
+			b.died(k)
+		}
+	}
+	return b
+}
+
+// limits are the least and the most that the peer's clock may be ahead of ours. They cross if its clock was changed
+// meanwhile, or the line was held up.
+func (b *bounds) limits() (least, most int64) {
+	least, most = b.newest-envelope.FutureTolerance, math.MaxInt64
+	if b.marks == len(b.soonest) {
+		most = b.soonest[b.marks-1].expiry + latenessAllowed
+	}
+	return least, most
+}
+
+// turn begins new periods when it is time.
+func (v *view) turn(now time.Duration) {
+	for n := 0; now >= v.started+boundsPeriod; n++ {
+		if n == boundsPeriods {
+			v.started = now
+			return
+		}
+		copy(v.bounds[1:], v.bounds[:])
+		v.bounds[0] = bounds{}
+		v.started += boundsPeriod
+	}
+}
+
+// present joins the periods, back to where they contradict later ones: a peer that has corrected itself must not be
+// judged by what it sent before.
+func (v *view) present() bounds {
+	var b bounds
+	for _, p := range &v.bounds {
+		joined := b.with(p)
+		if least, most := joined.limits(); b.any && least > most {
+			break
+		}
+		b = joined
+	}
 	return b
 }
 
@@ -172,9 +209,7 @@ func (m *Machine) sample(in *arrival, env *envelope.Envelope) {
 	if expiry < sent || math.Abs(float64(sent)) > maxSkew.Seconds() || m.mono < m.clock.jumped {
 		return
 	}
-	if m.mono >= v.started+boundsLife {
-		v.bounds[1], v.bounds[0], v.started = v.bounds[0], bounds{}, m.mono
-	}
+	v.turn(m.mono)
 	b := &v.bounds[0]
 	if !b.any {
 		*b = bounds{any: true, newest: sent}
@@ -202,17 +237,15 @@ type estimate struct {
 	best   int64
 }
 
-// estimate judges by what the peer sent. offset is what we go by so far: it stands unless something speaks against it.
+// estimate judges by what the peer sent. offset is what we go by so far: it stands unless the bounds
+// speak against it, or allow our own clock, which is nearer to the peer's.
 func (v *view) estimate(offset int64) estimate {
-	b := v.bounds[0].with(v.bounds[1])
+	b := v.present()
 	if !b.any {
 		return estimate{}
 	}
-	least, most := b.newest-envelope.FutureTolerance, int64(math.MaxInt64)
-	if b.marks == len(b.soonest) {
-		// What was held up looks older than it is: the other bound is the safer one.
-		most = max(b.soonest[b.marks-1].expiry+latenessAllowed, least)
-	}
+	least, most := b.limits()
+	most = max(most, least) // what was held up looks older than it is: the other bound is the safer one
 	e := estimate{known: true, sure: v.count >= samplesNeeded}
 	switch {
 	case e.sure:
@@ -224,11 +257,14 @@ func (v *view) estimate(offset int64) estimate {
 	switch {
 	case least > 0 || most < 0:
 		e.proven, e.sure = e.best, true
-	case least <= offset && offset <= most:
+	case least <= offset && offset <= most && !(e.sure && nearer(e.best, 0, offset)):
 		e.proven = offset
 	}
 	return e
 }
+
+// nearer reports whether x is nearer to a than to b.
+func nearer(x, a, b int64) bool { return max(x-a, a-x) < max(x-b, b-x) }
 
 // typical is the median of the fresh envelopes' sent times.
 func (v *view) typical() int64 {

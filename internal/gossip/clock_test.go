@@ -14,14 +14,17 @@ import (
 func traffic(t *testing.T, d *driver, seconds int, ttl uint32, offsets ...int64) []gossip.Action {
 	t.Helper()
 	var all []gossip.Action
+	drained := 0
 	for range seconds {
 		for i, ahead := range offsets {
 			all = append(all, d.receive(gossip.Conn(1+i), d.sent(ahead, ttl, topicA, 32))...)
 		}
-		for _, s := range of[gossip.Send](all) {
-			d.step(gossip.Drained{Conn: s.Conn, Bytes: s.Bytes})
-		}
 		all = append(all, d.wait(t, time.Second)...)
+		for ; drained < len(all); drained++ {
+			if s, ok := all[drained].(gossip.Send); ok {
+				all = append(all, d.step(gossip.Drained{Conn: s.Conn, Bytes: s.Bytes})...)
+			}
+		}
 	}
 	return all
 }
@@ -266,5 +269,40 @@ func TestWrongBeliefIsGivenUp(t *testing.T) {
 	traffic(t, d, 10, 15, 60, 60, 60, 0, 0, 0, 0, 0)
 	if n := d.Stats().Accepted - before; n != 50 {
 		t.Errorf("%d of 50 accepted", n)
+	}
+}
+
+// TestPeersThatCorrectThemselves has peers that had a wrong time for a while, as nodes do in a part of the network in which
+// wrong clocks are the majority. What they sent then must not speak against what all send since.
+func TestPeersThatCorrectThemselves(t *testing.T) {
+	const ours = -51 // where the network's time is, by our clock
+	for _, was := range []int64{ours + 40, ours - 40} {
+		d := withPeers(gossip.Config{}, 4)
+		traffic(t, d, 60, 15, ours, ours, ours, ours)
+		traffic(t, d, 20, 15, ours, ours, was, was)
+		traffic(t, d, 60, 15, ours, ours, ours, ours)
+		if off := d.stamp() - ours*time.Second; off.Abs() > 2*time.Second {
+			t.Errorf("peers were %d s off: stamped %v off a minute after they corrected themselves", was-ours, off)
+		}
+		before := d.Stats().Accepted
+		traffic(t, d, 10, 15, ours, ours, ours, ours)
+		if n := d.Stats().Accepted - before; n != 40 {
+			t.Errorf("peers were %d s off: %d of 40 accepted a minute after they corrected themselves", was-ours, n)
+		}
+	}
+}
+
+// TestRightClockAmongCorrectedPeers has our clock right, and most peers wrong for a while.
+func TestRightClockAmongCorrectedPeers(t *testing.T) {
+	for _, was := range []int64{40, -40} {
+		d := withPeers(gossip.Config{}, 3)
+		traffic(t, d, 40, 15, 0, was, was)
+		if d.stamp() == 0 {
+			t.Fatal("the case is not reached")
+		}
+		traffic(t, d, 60, 15, 0, 0, 0)
+		if d.stamp() != 0 {
+			t.Errorf("peers were %d s off: stamps still corrected by %v", was, d.stamp())
+		}
 	}
 }
