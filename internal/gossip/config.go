@@ -48,7 +48,7 @@ type Config struct {
 	Packet    int           // size that packets are filled to [128 KiB]
 	PerPacket int           // envelopes in a packet [1024]
 	InFlight  int           // bytes on the way to one link, which Drained gives back, at most [512 KiB]
-	Coalesce  time.Duration // between packets on one link [4 ms]
+	Coalesce  time.Duration // between packets on one link [5 ms]
 
 	PoolCount  int           // envelopes pooled [1,000,000]
 	PoolBytes  int64         // their encoded size [512 MiB]; each costs about 400 bytes more
@@ -72,7 +72,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Packet, 128<<10)
 	setDefault(&c.PerPacket, 1024)
 	setDefault(&c.InFlight, 512<<10)
-	setDefault(&c.Coalesce, 4*time.Millisecond)
+	setDefault(&c.Coalesce, 5*time.Millisecond)
 	setDefault(&c.PoolCount, 1_000_000)
 	setDefault(&c.PoolBytes, 512<<20)
 	setDefault(&c.MaxTTL, 2*time.Hour)

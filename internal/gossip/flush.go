@@ -42,7 +42,8 @@ func (m *Machine) serve(l *link) time.Duration {
 		}
 	}
 	if l.at < len(m.pool.log) && !l.full {
-		if ready := max(l.flushed+m.cfg.Coalesce, l.paced); m.mono >= ready {
+		ready := max(l.flushed+m.cfg.Coalesce, l.paced)
+		if m.mono >= max(ready-m.early, l.paced) {
 			due = min(due, m.flush(l))
 		} else {
 			due = min(due, ready)

@@ -26,6 +26,7 @@ type Machine struct {
 	idle     int           // links that have seen the whole log
 	unsettle bool          // links must be looked at
 	wake     time.Duration // when the next link is due
+	early    time.Duration // links are due so much before their time, in this Step
 
 	pool       *pool
 	seq        uint64
@@ -109,10 +110,20 @@ func (m *Machine) Step(now time.Time, ev Event) []Action {
 	case SetMaxSize:
 		m.setMaxSize(ev.Bytes)
 	}
-	if m.unsettle || m.mono >= m.wake {
+	if m.early = 0; isPacket(ev) {
+		m.early = m.cfg.Coalesce * 2 / 5
+	}
+	if m.unsettle || m.mono+m.early >= m.wake {
 		m.settle()
 	}
 	return m.actions
+}
+
+// isPacket reports whether we are awake anyway, for a packet. Links that are due soon are served then: waking up for each
+// by the clock costs more than a packet that is less full.
+func isPacket(ev Event) bool {
+	_, ok := ev.(Received)
+	return ok
 }
 
 func (m *Machine) do(a Action) { m.actions = append(m.actions, a) }

@@ -155,7 +155,7 @@ func (r *Relay) step(ev gossip.Event) {
 		}
 		return
 	}
-	if r.due.IsZero() || due.Before(r.due) {
+	if !due.Equal(r.due) {
 		r.due = due
 		r.timer.Reset(max(due.Sub(now), 0))
 	}
