@@ -48,6 +48,23 @@ func TestCoalesce(t *testing.T) {
 	}
 }
 
+// TestServedEarly: a packet near the end of the pause takes along what waits, instead of a wake-up of its own.
+func TestServedEarly(t *testing.T) {
+	d := newDriver(gossip.Config{Coalesce: 5 * time.Millisecond})
+	d.join(1)
+	d.join(2)
+	d.receive(1, d.make(50))
+	d.now = d.now.Add(2900 * time.Microsecond)
+	if s := of[gossip.Send](d.receive(1, d.make(50))); len(s) != 0 {
+		t.Fatalf("sent %d packets too early", len(s))
+	}
+	d.now = d.now.Add(100 * time.Microsecond)
+	s := of[gossip.Send](d.receive(1, d.make(50)))
+	if len(s) != 1 || len(s[0].List) != 2 {
+		t.Fatalf("sends = %v, want one of 2 envelopes", s)
+	}
+}
+
 // TestNewPeerGetsPool is W8: a pool larger than a packet must not lock out new peers.
 func TestNewPeerGetsPool(t *testing.T) {
 	d := newDriver(gossip.Config{})
