@@ -182,7 +182,7 @@ func (w *world) transmit(l *wire, from, bytes int, left func(), arrived func(to 
 
 // stall keeps everything from leaving for a while.
 func (w *world) stall(l *wire, span time.Duration) {
-	l.stalled = w.now + span
+	l.stalled = max(l.stalled, w.now+span) // it may be stalled already
 	l.stallEnd = l.stalled + 12*time.Second
 	for i := range l.dir {
 		l.dir[i].free = max(l.dir[i].free, l.stalled)
