@@ -96,17 +96,26 @@ func (b *bench) newChain(ctx context.Context, begin start, hops int, l load) (c 
 
 // send lets the source begin and returns what it sent and what the sink got.
 func (c *chain) send(ctx context.Context, l load) (sent peerproc.SourceResult, got peerproc.SinkResult, err error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(l.seconds*3*float64(time.Second))+30*time.Second)
+	limit := time.Duration(l.seconds*3*float64(time.Second)) + 20*time.Second
+	sending, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if err = c.source.Send("go"); err != nil {
 		return sent, got, err
 	}
-	if err = c.source.Result(ctx, &sent); err != nil {
+	if err = c.source.Result(sending, &sent); err != nil {
 		return sent, got, err
 	}
-	err = c.sink.Result(ctx, &got)
+	// A sink that gets nothing at all does not end by itself.
+	stop := time.AfterFunc(lostAfter, func() { c.sink.Send("stop") })
+	defer stop.Stop()
+	arriving, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err = c.sink.Result(arriving, &got)
 	return sent, got, err
 }
+
+// lostAfter is when what the source has sent before is lost.
+const lostAfter = 10 * time.Second
 
 func (c *chain) close() {
 	for _, raw := range []*peerproc.Raw{c.source, c.sink} {
