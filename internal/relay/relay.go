@@ -192,13 +192,18 @@ func (r *Relay) send(a gossip.Send) {
 		return
 	}
 	l := c.links[a.Network]
-	follow := r.ownOf(a.List)
-	l.link.SendEnvelopes(a.List, a.Bytes, func(payload []byte) {
+	var ready func([]byte)
+	if own := r.ownOf(a.List); len(own) > 0 {
+		ready = func(payload []byte) {
+			digest := envelope.Keccak256(payload)
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			l.follow(digest, own)
+		}
+	}
+	l.link.SendEnvelopes(a.List, a.Bytes, ready, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if len(follow) > 0 {
-			l.follow(envelope.Keccak256(payload), follow)
-		}
 		c.out += uint64(len(a.List))
 		r.step(gossip.Drained{Conn: a.Conn, Network: a.Network, Bytes: a.Bytes})
 	})

@@ -95,15 +95,21 @@ func TestHelloGoesBothWaysAndPacketsFollow(t *testing.T) {
 				t.Fatal(err)
 			}
 			<-r.notify
-			sent := make(chan []byte, 1)
-			s.Links()[0].SendEnvelopes([]*envelope.Envelope{e}, len(f.Payload), func(p []byte) { sent <- p })
+			ready, sent := make(chan []byte, 1), make(chan struct{})
+			s.Links()[0].SendEnvelopes([]*envelope.Envelope{e}, len(f.Payload), func(p []byte) { ready <- p }, func() { close(sent) })
 			code, payload, err = far.ReadPacket()
 			if err != nil || code != f.Code || string(payload) != string(f.Payload) {
 				t.Errorf("it sent packet %d, %x, %v", code, payload, err)
 			}
-			if got := <-sent; string(got) != string(f.Payload) {
-				t.Errorf("reported as sent: %x", got)
+			select {
+			case got := <-ready: // it must have been told by the time that the packet is read
+				if string(got) != string(f.Payload) {
+					t.Errorf("reported as ready: %x", got)
+				}
+			default:
+				t.Error("the packet was written before its sender was told")
 			}
+			<-sent
 			bye := errors.New("enough")
 			s.Close(bye)
 			s.Close(errors.New("a later reason"))
@@ -192,7 +198,7 @@ func TestWhoDoesNotReadIsCut(t *testing.T) {
 	list := []*envelope.Envelope{envelope.New(1700000010, 10, envelope.Topic{1}, make([]byte, 256<<10), 1)}
 	for range 100 {
 		if links := s.Links(); len(links) > 0 {
-			links[0].SendEnvelopes(list, 256<<10, nil)
+			links[0].SendEnvelopes(list, 256<<10, nil, nil)
 		}
 	}
 	if err := <-result; err == nil || !strings.Contains(err.Error(), "does not read") {

@@ -18,7 +18,8 @@ type item struct {
 	frame wire.Frame
 	list  []*envelope.Envelope
 	size  int
-	sent  func(payload []byte) // after a success
+	ready func(payload []byte) // before it is written
+	sent  func()               // after a success
 	done  func(error)          // in any case
 }
 
@@ -60,10 +61,11 @@ func (l *Link) SendHello(h wire.Hello) {
 }
 
 // SendEnvelopes queues one packet of envelopes, of size bytes, on the lane of gossip and control. The list must not
-// change any more; it is encoded by the writer. sent is called when the packet has been handed to the network, and
-// never if the connection ends before.
-func (l *Link) SendEnvelopes(list []*envelope.Envelope, size int, sent func(payload []byte)) {
-	l.enqueue(item{list: list, size: size, sent: sent})
+// change any more; it is encoded by the writer. ready, unless nil, is called with the payload before the packet is
+// written, so that no answer can come before it; sent when the packet has been handed to the network. Neither is called
+// if the connection ends before.
+func (l *Link) SendEnvelopes(list []*envelope.Envelope, size int, ready func(payload []byte), sent func()) {
+	l.enqueue(item{list: list, size: size, ready: ready, sent: sent})
 }
 
 // SendHistory queues a packet behind all gossip. done, if not nil, is called once with the outcome; it paces the
@@ -156,11 +158,14 @@ func (w *writer) write(it item) error {
 	if it.list != nil {
 		it.frame = it.link.dialect.EnvelopesFrame(it.list)
 	}
+	if it.ready != nil {
+		it.ready(it.frame.Payload)
+	}
 	if err := it.link.transport.WritePacket(it.frame.Code, it.frame.Payload); err != nil {
 		return err
 	}
 	if it.sent != nil {
-		it.sent(it.frame.Payload)
+		it.sent()
 	}
 	return nil
 }
