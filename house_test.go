@@ -30,7 +30,7 @@ const geth = "github.com/ethereum/go-ethereum/"
 
 // house is the table of docs/architecture.md. A package below another's folder may import its parent.
 var house = map[string]room{
-	"internal/envelope": {0, []string{geth + "rlp", "github.com/cloudflare/circl/simd"}},
+	"internal/envelope": {0, []string{geth + "rlp", "github.com/cloudflare/circl/simd", "golang.org/x/sys/cpu"}},
 	"internal/fault":    {0, nil},
 	"internal/health":   {0, nil},
 	"internal/nodeaddr": {0, []string{geth + "p2p/enode", geth + "p2p/enr", geth + "crypto"}},

@@ -63,7 +63,7 @@ func profiled(file string, fn func() error) error {
 	return fn()
 }
 
-// scalarChild is mine without AVX2: both the standard library and x/sys/cpu obey the variable, which must be there from
+// scalarChild is mine without AVX2 and AVX-512: both the standard library and x/sys/cpu obey the variable, which must be there from
 // the start of the process.
 func scalarChild() error {
 	self, err := os.Executable()
@@ -71,7 +71,7 @@ func scalarChild() error {
 		return err
 	}
 	cmd := exec.Command(self, "-child", "mine")
-	cmd.Env = append(os.Environ(), "GODEBUG=cpu.avx2=off")
+	cmd.Env = append(os.Environ(), "GODEBUG=cpu.avx2=off,cpu.avx512f=off")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	return cmd.Run()
 }

@@ -8,28 +8,28 @@ import (
 
 // Keccak-256 takes its input in blocks of 17 words and ends it with a 1 bit, zeros, and a 1 bit in the last byte.
 const (
-	lanes      = 4 // inputs hashed at once
 	blockWords = 17
 	blockSize  = 8 * blockWords
 	padFirst   = 0x01
 	padLast    = 0x80
 )
 
-// Two quads take turns: one's input is stored word by word while the other is permuted, whose wide loads would stall on
+// Two bundles take turns: one's input is stored word by word while the other is permuted, whose wide loads would stall on
 // words that were only just stored.
 const (
-	quads = 2
-	slots = quads * lanes
+	bundles = 2
+	slots   = bundles * maxLanes
 )
 
 // hasher computes several Keccak-256 hashes at a time, one per slot. A slot that has finished takes the next input, so
 // inputs of different lengths keep all lanes busy.
 type hasher struct {
-	quads [quads]quad
-	input [slots][]byte
-	last  [slots][blockSize]byte // the padded last block of each slot
-	done  [slots]bool            // the last block has been absorbed
-	job   [slots]int             // whose input it is; -1 for nobody's
+	lanes   int // of each bundle: slot s is lane s%lanes of bundle s/lanes
+	bundles [bundles]bundle
+	input   [slots][]byte
+	last    [slots][blockSize]byte // the padded last block of each slot
+	done    [slots]bool            // the last block has been absorbed
+	job     [slots]int             // whose input it is; -1 for nobody's
 
 	buffers [slots][]byte // for inputs that have to be put together
 }
@@ -41,18 +41,27 @@ func (p *hasherPool) get() *hasher {
 	if h, ok := p.pool.Get().(*hasher); ok {
 		return h
 	}
-	h := new(hasher)
-	for q := range h.quads {
-		h.quads[q].init()
+	return newHasher(lanesHere())
+}
+
+func newHasher(lanes int) *hasher {
+	h := &hasher{lanes: lanes}
+	for b := range h.bundles {
+		h.bundles[b].init(lanes)
 	}
 	return h
 }
 
+// at returns the words of a slot: h.lanes apart, the first at 0.
+func (h *hasher) at(slot int) []uint64 {
+	return h.bundles[slot/h.lanes].words[slot%h.lanes:]
+}
+
 // start gives a slot its input, which must not change until the slot is done.
 func (h *hasher) start(slot int, input []byte) {
-	words := h.quads[slot/lanes].words[slot%lanes:]
+	words := h.at(slot)
 	for i := range 25 {
-		words[lanes*i] = 0
+		words[h.lanes*i] = 0
 	}
 	h.done[slot] = false
 	h.input[slot] = input
@@ -71,18 +80,17 @@ func (h *hasher) absorb(slot int) {
 		in, h.done[slot] = last[:], true
 	}
 	block := (*[blockSize]byte)(in)
-	words := h.quads[slot/lanes].words[slot%lanes:]
-	words = words[:lanes*(blockWords-1)+1]
+	words := h.at(slot)
 	for i := range blockWords {
-		words[lanes*i] ^= binary.LittleEndian.Uint64(block[8*i:])
+		words[h.lanes*i] ^= binary.LittleEndian.Uint64(block[8*i:])
 	}
 }
 
 // sum reads the hash of a slot that is done.
 func (h *hasher) sum(slot int) (sum Hash) {
-	words := h.quads[slot/lanes].words[slot%lanes:]
+	words := h.at(slot)
 	for i := range 4 {
-		binary.LittleEndian.PutUint64(sum[8*i:], words[lanes*i])
+		binary.LittleEndian.PutUint64(sum[8*i:], words[h.lanes*i])
 	}
 	return sum
 }
@@ -100,19 +108,19 @@ func (h *hasher) hashAll(n int, input func(i, slot int) []byte, result func(i in
 			next, busy = next+1, busy+1
 		}
 	}
-	used := min(quads, (n+lanes-1)/lanes)
-	for slot := range used * lanes {
+	used := min(bundles, (n+h.lanes-1)/h.lanes)
+	for slot := range used * h.lanes {
 		take(slot)
 	}
 	for busy > 0 {
-		for slot := range used * lanes {
+		for slot := range used * h.lanes {
 			if h.job[slot] >= 0 {
 				h.absorb(slot)
 			}
 		}
-		for q := range used {
-			h.quads[q].state.Permute()
-			for slot := q * lanes; slot < (q+1)*lanes; slot++ {
+		for b := range used {
+			h.bundles[b].permute()
+			for slot := b * h.lanes; slot < (b+1)*h.lanes; slot++ {
 				if h.job[slot] < 0 || !h.done[slot] {
 					continue
 				}

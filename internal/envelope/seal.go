@@ -9,8 +9,6 @@ import (
 	"math/bits"
 	"sync"
 	"sync/atomic"
-
-	"github.com/cloudflare/circl/simd/keccakf1600"
 )
 
 // Draft is an envelope without its nonce.
@@ -77,7 +75,7 @@ func mine(ctx context.Context, prefix []byte, zeros, cores int) (uint64, error) 
 	var workers sync.WaitGroup
 	for range cores {
 		workers.Go(func() {
-			m := newMiner(prefix, zeros)
+			m := newMiner(prefix, zeros, lanesHere())
 			for {
 				first := next.Add(chunk*chunksAtOnce) - chunk*chunksAtOnce
 				for n := first; n < first+chunk*chunksAtOnce; n += chunk {
@@ -106,34 +104,27 @@ func lower(v *atomic.Uint64, n uint64) {
 	}
 }
 
-// group is how many times four nonces are prepared before the first four are hashed. The permutation loads wide words
+// group is how many bundles are prepared before the first is hashed. The permutation loads wide words
 // right where narrow ones were just stored, which stalls; with others in between the stores are done.
 const group = 8
 
-// quad is four states that are permuted together.
-type quad struct {
-	state keccakf1600.StateX4
-	words []uint64 // word i of lane l is words[lanes*i+l]
-}
-
-func (q *quad) init() { q.words = q.state.Initialize(false) }
-
-// miner tries nonces, four at a time. Everything before the nonce is absorbed once.
+// miner tries nonces, as many at a time as a bundle has lanes. Everything before the nonce is absorbed once.
 type miner struct {
-	group  [group]quad
+	lanes  int
+	group  [group]bundle
 	zeros  int
 	offset int                   // where in its block the nonce starts
 	start  [25]uint64            // the state after the full blocks before the nonce
 	blocks [2][blockWords]uint64 // what stands around the nonce: its block, and the next if the padding needs one
 	two    bool                  // the padding, and maybe part of the nonce, is in a second block
 	split  bool                  // part of the nonce is in the second block, and only that part changes within a chunk
-	base   [lanes * 25]uint64    // the state before the last permutation but for the nonce's last byte, interleaved
+	base   [maxLanes * 25]uint64 // the state before the last permutation but for the nonce's last byte, interleaved
 }
 
-func newMiner(prefix []byte, zeros int) *miner {
-	m := &miner{zeros: zeros}
+func newMiner(prefix []byte, zeros, lanes int) *miner {
+	m := &miner{zeros: zeros, lanes: lanes}
 	for g := range m.group {
-		m.group[g].init()
+		m.group[g].init(lanes)
 	}
 	for len(prefix) >= blockSize {
 		for i := range blockWords {
@@ -162,21 +153,21 @@ func newMiner(prefix []byte, zeros int) *miner {
 
 // permuteOne permutes a single state, on the first lane.
 func (m *miner) permuteOne(s *[25]uint64) {
-	q := &m.group[0]
+	b := &m.group[0]
 	for i, w := range s {
-		q.words[lanes*i] = w
+		b.words[m.lanes*i] = w
 	}
-	q.state.Permute()
+	b.permute()
 	for i := range s {
-		s[i] = q.words[lanes*i]
+		s[i] = b.words[m.lanes*i]
 	}
 }
 
 // spread makes a single state the base of all lanes.
 func (m *miner) spread(s *[25]uint64) {
 	for i, w := range s {
-		for l := range lanes {
-			m.base[lanes*i+l] = w
+		for l := range m.lanes {
+			m.base[m.lanes*i+l] = w
 		}
 	}
 }
@@ -214,22 +205,22 @@ func (m *miner) try(first uint64) (nonce uint64, ok bool) {
 	last := m.offset + 7 // where the last byte is
 	at, shift := last/8-block*blockWords, uint(last%8)*8
 	fixed := s[at]
-	for n := first; n < first+chunk; n += lanes * group {
+	for n := first; n < first+chunk; n += uint64(m.lanes * group) {
 		for g := range m.group {
 			words := m.group[g].words
 			copy(words, m.base[:])
-			for l := range lanes {
-				words[lanes*at+l] = fixed ^ (n-first+uint64(lanes*g+l))<<shift
+			for l := range m.lanes {
+				words[m.lanes*at+l] = fixed ^ (n-first+uint64(m.lanes*g+l))<<shift
 			}
 		}
 		for g := range m.group {
-			m.group[g].state.Permute()
+			m.group[g].permute()
 			if m.two && !m.split {
 				m.absorbPadding(&m.group[g])
 			}
 		}
-		for i := range lanes * group {
-			if leadingZeroBits(m.group[i/lanes].words[i%lanes]) >= m.zeros {
+		for i := range m.lanes * group {
+			if leadingZeroBits(m.group[i/m.lanes].words[i%m.lanes]) >= m.zeros {
 				return n + uint64(i), true
 			}
 		}
@@ -238,13 +229,13 @@ func (m *miner) try(first uint64) (nonce uint64, ok bool) {
 }
 
 // absorbPadding takes the second block where the nonce ended with the first: only the padding follows.
-func (m *miner) absorbPadding(q *quad) {
+func (m *miner) absorbPadding(b *bundle) {
 	for i, w := range &m.blocks[1] {
-		for l := range lanes {
-			q.words[lanes*i+l] ^= w
+		for l := range m.lanes {
+			b.words[m.lanes*i+l] ^= w
 		}
 	}
-	q.state.Permute()
+	b.permute()
 }
 
 // leadingZeroBits counts the zero bits at the start of a hash by its first word, as far as they matter (up to 64).
