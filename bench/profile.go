@@ -10,7 +10,7 @@ import (
 	"github.com/restante-im/restante/test/peers/peerproc"
 )
 
-// relayChild relays in this process at the rates of relay.cpu_us, for a CPU profile of a node under load:
+// relayChild relays in this process under the loads of relay.cpu_us, for a CPU profile of a node under load:
 //
 //	go run ./bench -child relay -cpuprofile cpu.out
 func relayChild() error {
@@ -26,8 +26,7 @@ func relayChild() error {
 		return err
 	}
 	own := func(ctx context.Context, _ string) (relayProcess, error) { return b.startOwn(ctx) }
-	for _, rate := range cpuRates {
-		l := load{rate: rate, seconds: 8, ttl: 10, bundle: 64}
+	for name, l := range cpuLoads() {
 		c, err := b.newChain(ctx, own, 1, l)
 		if err != nil {
 			return err
@@ -39,7 +38,7 @@ func relayChild() error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%d/s: %v for each of %d envelopes in %d packets, out in %d\n", rate, each, sent.Sent, sent.Packets, got.Packets)
+		fmt.Printf("%s: %v for each of %d envelopes in %d packets, out in %d\n", name, each, sent.Sent, sent.Packets, got.Packets)
 	}
 	return nil
 }

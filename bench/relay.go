@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -46,6 +48,7 @@ type load struct {
 	seconds float64
 	ttl     int
 	bundle  int
+	tick    time.Duration // least time between packets
 }
 
 func (l load) count() int { return int(float64(l.rate) * l.seconds) }
@@ -74,7 +77,7 @@ func (b *bench) newChain(ctx context.Context, begin start, hops int, l load) (c 
 		return nil, err
 	}
 	c.source, err = peerproc.StartRaw(b.peer, "source", "-to", c.relays[0].enode(), "-rate", strconv.Itoa(l.rate),
-		"-count", strconv.Itoa(l.count()), "-ttl", strconv.Itoa(l.ttl), "-bundle", strconv.Itoa(max(l.bundle, 1)), "-hold", "-linger", settle)
+		"-count", strconv.Itoa(l.count()), "-ttl", strconv.Itoa(l.ttl), "-bundle", strconv.Itoa(max(l.bundle, 1)), "-tick", l.tick.String(), "-hold", "-linger", settle)
 	if err != nil {
 		return nil, err
 	}
@@ -164,13 +167,25 @@ func (b *bench) latency(ctx context.Context, hops int, atMost float64) error {
 	return nil
 }
 
-// cpuRates are the rates at which CPU time is measured, in envelopes a second.
-var cpuRates = [...]int{2000, 4000}
+// cpuLoads are the loads at which CPU time is measured. A source that waits 5 ms between packets sends as a neighbour of
+// ours does: go-ethereum collects for 300 ms. One that does not wait sends one to four envelopes in a packet, as nodes would
+// that pass on everything at once.
+func cpuLoads() map[string]load {
+	l := func(rate int, tick time.Duration) load {
+		return load{rate: rate, seconds: 5, ttl: 10, bundle: 64, tick: tick}
+	}
+	return map[string]load{
+		"relay.cpu_us":         l(4000, 5*time.Millisecond),
+		"relay.cpu_us_at_2000": l(2000, 5*time.Millisecond),
+		"relay.cpu_us_single":  l(4000, 0),
+	}
+}
 
 // cpu is the relay's CPU time for each envelope that it takes and passes on to one peer.
 func (b *bench) cpu(ctx context.Context) error {
-	for _, rate := range cpuRates {
-		l := load{rate: rate, seconds: 5, ttl: 10, bundle: 64}
+	loads := cpuLoads()
+	for _, name := range slices.Sorted(maps.Keys(loads)) {
+		l := loads[name]
 		values, err := b.each(func(begin start, _ int) (float64, error) {
 			c, err := b.newChain(ctx, begin, 1, l)
 			if err != nil {
@@ -193,10 +208,6 @@ func (b *bench) cpu(ctx context.Context) error {
 		})
 		if err != nil {
 			return err
-		}
-		name := "relay.cpu_us"
-		if rate != 4000 {
-			name = fmt.Sprintf("relay.cpu_us_at_%d", rate)
 		}
 		b.out.add(name, "us/envelope", target{ratioAtMost: 1.0 / 3}, values[0], values[1])
 	}
