@@ -58,6 +58,7 @@ type Config struct {
 	SlowReader time.Duration // without progress on a full link, until it is cut [10 s]
 
 	SinkConfirms bool // each Accept is answered by a Resolved, and packets are acknowledged only then
+	TellRefusals bool // each envelope that is refused gives a Rejected
 
 	PeerRate, SourceRate   float64 // bytes a second from a connection, from a source; 0 for no limit
 	PeerBurst, SourceBurst float64 // bytes that may come at once [4 s of the rate, at least 4 MiB]

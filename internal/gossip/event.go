@@ -168,6 +168,13 @@ type Accept struct {
 	Again    bool
 }
 
+// Rejected says that an envelope of a peer was not accepted, when Config.TellRefusals is set.
+type Rejected struct {
+	Hash   envelope.Hash
+	Reason envelope.Reason // 0 when the pool has no room for it
+	From   Conn
+}
+
 // Refused tells a sender about one envelope that was not accepted.
 type Refused struct {
 	Hash envelope.Hash
@@ -221,6 +228,7 @@ type Progress struct {
 
 func (Send) action()       {}
 func (Accept) action()     {}
+func (Rejected) action()   {}
 func (Ack) action()        {}
 func (Announce) action()   {}
 func (Pause) action()      {}

@@ -104,6 +104,7 @@ func (m *Machine) accept(in *arrival, env *envelope.Envelope, pow float64) {
 	if !m.pool.makeRoom(e, m.cfg.PoolCount, m.cfg.PoolBytes, m.evict) {
 		m.stats.PoolFull++
 		in.ticket.refuse(env.Hash(), "pool is full of envelopes with more PoW")
+		m.tellRefusal(in, env, 0)
 		return
 	}
 	m.pool.add(e, false)
@@ -138,6 +139,7 @@ func (m *Machine) evict(e *entry) {
 func (m *Machine) refuse(in *arrival, env *envelope.Envelope, err error) {
 	reason := reasonOf(err)
 	m.stats.refused[reason]++
+	m.tellRefusal(in, env, reason)
 	if in.ticket != nil && reason != envelope.Expired {
 		in.ticket.refuse(env.Hash(), m.refusalText(env, reason))
 	}
@@ -158,6 +160,12 @@ func (m *Machine) refuse(in *arrival, env *envelope.Envelope, err error) {
 		if env.Size() > envelope.MaxSizeDefault {
 			m.penalize(in.conn, penaltyHuge, "sends envelopes that are too large")
 		}
+	}
+}
+
+func (m *Machine) tellRefusal(in *arrival, env *envelope.Envelope, reason envelope.Reason) {
+	if m.cfg.TellRefusals {
+		m.do(Rejected{Hash: env.Hash(), Reason: reason, From: in.conn.id})
 	}
 }
 

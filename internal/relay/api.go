@@ -34,6 +34,23 @@ func (r *Relay) Post(env *envelope.Envelope) error {
 	return fault.E("post", fault.Internal, nil, "the envelope got no answer")
 }
 
+// Resolve takes the keeper's answers.
+func (r *Relay) Resolve(list []gossip.Resolved) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return
+	}
+	r.keeping -= len(list)
+	now := r.cfg.Now()
+	for _, ev := range list {
+		for _, action := range r.machine.Step(now, ev) {
+			r.perform(action)
+		}
+	}
+	r.arm(now)
+}
+
 // maxOwn bounds the own posts that are followed up.
 const maxOwn = 4096
 

@@ -127,6 +127,9 @@ func (r *Relay) Opened(l *session.Link, h wire.Hello) error {
 	}
 	c.minPoW, c.full = h.MinPoW, !h.ByTopics && (h.Bloom == nil || h.Bloom.IsFull())
 	r.step(gossip.Joined{Conn: id, Network: network, Require: require, Source: peer.Source, Trusted: peer.Trusted})
+	if r.cfg.Mail != nil {
+		r.cfg.Mail.Opened(l)
+	}
 	return nil
 }
 
@@ -143,6 +146,9 @@ func rate(l *wire.Limits) uint64 {
 
 // Received implements session.Handler.
 func (r *Relay) Received(l *session.Link, p wire.Packet, size int) (time.Duration, error) {
+	if r.mail(l, p) {
+		return 0, nil
+	}
 	ev := gossip.Received{Bytes: size}
 	if list, ok := p.(wire.Envelopes); ok {
 		ev.List = list.List
@@ -176,9 +182,38 @@ func (r *Relay) Received(l *session.Link, p wire.Packet, size int) (time.Duratio
 	default:
 		r.counters.Ignored++
 	}
-	pause := max(r.pauses[id], r.sinks.pressure())
+	pause := max(r.pauses[id], r.pressure())
 	delete(r.pauses, id)
 	return pause, nil
+}
+
+// keepHigh is how many envelopes may wait for the keeper before peers are read more slowly.
+const keepHigh = 16384
+
+// pressure returns for how long a peer should not be read. The lock is held.
+func (r *Relay) pressure() time.Duration {
+	if r.keeping > keepHigh {
+		return sinkPause
+	}
+	return r.sinks.pressure()
+}
+
+// mail passes on what concerns history, and reports whether that was all.
+func (r *Relay) mail(l *session.Link, p wire.Packet) bool {
+	if r.cfg.Mail == nil {
+		return false
+	}
+	switch p.(type) {
+	case wire.Request, wire.SyncRequest:
+		r.cfg.Mail.Asked(l, p)
+		r.mu.Lock()
+		r.counters.Requests++
+		r.mu.Unlock()
+		return true
+	case wire.Direct, wire.Complete, wire.SyncResponse:
+		return r.cfg.Mail.Answered(l, p)
+	}
+	return false
 }
 
 func (r *Relay) require(c *conn, id gossip.Conn, network gossip.Network, u wire.Update) {
@@ -205,6 +240,9 @@ func (r *Relay) require(c *conn, id gossip.Conn, network gossip.Network, u wire.
 
 // Closed implements session.Handler.
 func (r *Relay) Closed(l *session.Link, reason error) {
+	if r.cfg.Mail != nil {
+		r.cfg.Mail.Closed(l)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c, _, id, network := r.at(l)

@@ -32,6 +32,8 @@ type Config struct {
 	Gossip   gossip.Config
 	Dialects []*wire.Dialect  // that are spoken; envelopes stay within one unless Gossip.Bridge
 	Sinks    []Sink           // told of every accepted envelope, in this order
+	Keeper   Keeper           // keeps accepted envelopes, and says when they are safe; nil when nobody does
+	Mail     Mail             // asks for history and answers; nil when nobody does
 	Now      func() time.Time // the clock
 	Log      *slog.Logger
 	Health   *health.Registry
@@ -40,6 +42,26 @@ type Config struct {
 // Sink takes accepted envelopes, one after the other. direct marks those that a trusted peer sent to us alone.
 type Sink interface {
 	Offer(env *envelope.Envelope, pow float64, direct bool)
+}
+
+// Keeper keeps accepted envelopes durably. Its methods return at once and never call the Relay.
+type Keeper interface {
+	// Keep is answered by Relay.Resolve, once. source is the address prefix that brought the envelope, "" for our own.
+	Keep(env *envelope.Envelope, source string)
+	// Refused is told of an envelope that gossip did not accept, and why.
+	Refused(hash envelope.Hash, reason, source string)
+}
+
+// Mail is told of greeted links, and of the packets on them that are not gossip. Its methods are called on the links'
+// own goroutines and return at once.
+type Mail interface {
+	Opened(l *session.Link)
+	// Asked takes a wire.Request or wire.SyncRequest.
+	Asked(l *session.Link, p wire.Packet)
+	// Answered takes a wire.Direct, wire.Complete or wire.SyncResponse of a trusted peer, and reports whether somebody
+	// waited for it.
+	Answered(l *session.Link, p wire.Packet) bool
+	Closed(l *session.Link)
 }
 
 // Relay joins sessions to the gossip machine.
@@ -59,12 +81,13 @@ type Relay struct {
 	skew     time.Duration
 	skewed   bool
 	counters Counters
+	keeping  int // envelopes that the keeper has not answered
 	closed   bool
 }
 
 // Counters are what a Relay counts beside the machine.
 type Counters struct {
-	Requests  uint64 // history requests that nobody here answers
+	Requests  uint64 // history requests
 	Direct    uint64 // envelopes that trusted peers sent to us alone
 	Confirmed uint64 // packets of own posts that peers confirmed
 	Ignored   uint64 // packets without effect
@@ -72,6 +95,7 @@ type Counters struct {
 
 // New makes a relay and starts its timer and its sinks.
 func New(cfg Config) *Relay {
+	cfg.Gossip.SinkConfirms, cfg.Gossip.TellRefusals = cfg.Keeper != nil, cfg.Keeper != nil
 	r := &Relay{
 		cfg:      cfg,
 		networks: map[*wire.Dialect]gossip.Network{},
@@ -147,6 +171,11 @@ func (r *Relay) step(ev gossip.Event) {
 	for _, action := range r.machine.Step(now, ev) {
 		r.perform(action)
 	}
+	r.arm(now)
+}
+
+// arm sets the timer to the machine's deadline. The lock is held.
+func (r *Relay) arm(now time.Time) {
 	due, ok := r.machine.Deadline()
 	if !ok {
 		if !r.due.IsZero() {
@@ -166,7 +195,9 @@ func (r *Relay) perform(action gossip.Action) {
 	case gossip.Send:
 		r.send(a)
 	case gossip.Accept:
-		r.sinks.push(offer{a.Envelope, a.PoW, false})
+		r.accept(a)
+	case gossip.Rejected:
+		r.cfg.Keeper.Refused(a.Hash, reasonText(a.Reason), r.source(a.From))
 	case gossip.Ack:
 		r.acknowledge(a)
 	case gossip.Announce:
@@ -184,6 +215,32 @@ func (r *Relay) perform(action gossip.Action) {
 	case gossip.Progress:
 		r.counters.Confirmed++
 	}
+}
+
+// accept hands an envelope to who wants it. Sinks see it once, the keeper until it could keep it.
+func (r *Relay) accept(a gossip.Accept) {
+	if !a.Again {
+		r.sinks.push(offer{a.Envelope, a.PoW, false})
+	}
+	if r.cfg.Keeper != nil {
+		r.keeping++
+		r.cfg.Keeper.Keep(a.Envelope, r.source(a.From))
+	}
+}
+
+// source is the address prefix of a connection.
+func (r *Relay) source(id gossip.Conn) string {
+	if c := r.conns[id]; c != nil {
+		return c.session.Peer().Source
+	}
+	return ""
+}
+
+func reasonText(reason envelope.Reason) string {
+	if reason == 0 {
+		return "pool-full"
+	}
+	return reason.String()
 }
 
 func (r *Relay) send(a gossip.Send) {
