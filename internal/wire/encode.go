@@ -27,7 +27,11 @@ func (d *Dialect) Encode(p Packet) ([]Frame, error) {
 		}
 		return []Frame{{codeReport, payload}}, nil
 	case Direct:
-		return []Frame{d.directFrame(p.List)}, nil
+		raws := make([][]byte, len(p.List))
+		for i, e := range p.List {
+			raws[i] = e.Raw()
+		}
+		return []Frame{d.DirectFrame(raws)}, nil
 	case Request:
 		return d.rawFrame(codeRequest, p.Payload)
 	case Complete:
@@ -44,14 +48,6 @@ func (d *Dialect) Encode(p Packet) ([]Frame, error) {
 // packet below the receiver's limit; see envelope.ListSize.
 func (d *Dialect) EnvelopesFrame(list []*envelope.Envelope) Frame {
 	return Frame{codeEnvelopes, envelope.EncodeList(list)}
-}
-
-// directFrame sends one envelope in the form that even the simplest peer of the dialect reads.
-func (d *Dialect) directFrame(list []*envelope.Envelope) Frame {
-	if d.bareDirect && len(list) == 1 {
-		return Frame{codeDirect, list[0].Raw()}
-	}
-	return Frame{codeDirect, envelope.EncodeList(list)}
 }
 
 func (d *Dialect) rawFrame(code uint64, payload []byte) ([]Frame, error) {

@@ -113,6 +113,7 @@ func FuzzMail(f *testing.F) {
 			same(plain, again, err)
 		}
 		if m, err := wire.ParseSealed(b); err == nil {
+			m.Whole = false // has no place in the list
 			again, err := wire.ParseSealed(wire.EncodeSealed(m))
 			same(m, again, err)
 		}

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 
 	"github.com/ethereum/go-ethereum/rlp"
 	"github.com/restante-im/restante/internal/envelope"
@@ -32,6 +33,7 @@ type MailRequest struct {
 	Limit  uint32           // envelopes; 0 for the server's own limit
 	Cursor []byte           // where the page before ended: empty or CursorSize bytes
 	Batch  bool             // several envelopes may come in one packet
+	Whole  bool             // of the forms that cannot ask for a next page: all is wanted at once. Not encoded
 }
 
 // Check reports what a careful client never asks: a range that ends before it starts, for nothing, with a limit above
@@ -105,8 +107,11 @@ func ParseSealed(b []byte) (MailRequest, error) {
 }
 
 func parseSealedBinary(b []byte) (MailRequest, error) {
-	if len(b) < binaryRange || len(b) > binaryRange && len(b) < binaryBloom {
-		return MailRequest{}, malformedMail("a binary mail request of %d bytes, must be %d, or %d and more", len(b), binaryRange, binaryBloom)
+	switch {
+	case len(b) < binaryRange:
+		return MailRequest{}, malformedMail("Undersized p2p request: %d bytes, must be %d, or %d and more", len(b), binaryRange, binaryBloom)
+	case len(b) > binaryRange && len(b) < binaryBloom:
+		return MailRequest{}, malformedMail("Undersized bloom filter in p2p request: %d bytes, must be %d", len(b)-binaryRange, envelope.BloomSize)
 	}
 	m := MailRequest{From: binary.BigEndian.Uint32(b), To: binary.BigEndian.Uint32(b[4:])}
 	bloom := envelope.FullBloom()
@@ -120,7 +125,23 @@ func parseSealedBinary(b []byte) (MailRequest, error) {
 	if rest := len(b) - binaryLimit; rest == CursorSize || rest == oldCursorSize {
 		m.Cursor = b[binaryLimit:][:CursorSize]
 	}
+	m.Whole = m.Limit == 0 && m.Cursor == nil
 	return m, nil
+}
+
+// EncodeBinary returns the payload to seal for servers that read nothing but the oldest form: m's range and bloom filter.
+// A To of 0 becomes the largest bound that does not overflow there.
+func EncodeBinary(m MailRequest) []byte {
+	to := m.To
+	if to == 0 || to == math.MaxUint32 {
+		to = math.MaxUint32 - 1
+	}
+	b := binary.BigEndian.AppendUint32(nil, m.From)
+	b = binary.BigEndian.AppendUint32(b, to)
+	if m.Bloom == nil {
+		return b
+	}
+	return append(b, m.Bloom[:]...)
 }
 
 func parseSealedList(b []byte) (MailRequest, error) {
