@@ -53,6 +53,7 @@ var commands = map[string]command{
 	"post_raw":     typed(postRaw),
 	"send_direct":  typed(sendDirect),
 	"request":      typed(requestMail),
+	"history":      typed(history),
 	"pool":         typed(pool),
 }
 
@@ -66,6 +67,8 @@ type startArgs struct {
 	Unconfirmed   bool    `json:"unconfirmed"`     // do not answer with packets 11 and 12
 	ClockOffsetMS int64   `json:"clock_offset_ms"` // not every engine can
 	Packets       bool    `json:"packets"`         // report every packet
+	MailDir       string  `json:"mail_dir"`        // be a mail server; not every engine can
+	MailPassword  string  `json:"mail_password"`
 }
 
 type started struct {
@@ -89,7 +92,8 @@ func start(n *node, a startArgs) (any, error) {
 	}
 	engine, err := n.make(Options{
 		MinPoW: a.MinPoW, MaxSize: a.MaxSize, Confirmations: !a.Unconfirmed,
-		ClockOffset: time.Duration(a.ClockOffsetMS) * time.Millisecond, Emit: n.emit,
+		ClockOffset: time.Duration(a.ClockOffsetMS) * time.Millisecond,
+		MailDir:     a.MailDir, MailPassword: a.MailPassword, Emit: n.emit,
 	})
 	if err != nil {
 		return nil, err
@@ -119,7 +123,7 @@ func (n *node) listen(engine Engine, key *ecdsa.PrivateKey, a startArgs) (any, e
 	if err != nil {
 		return nil, err
 	}
-	n.engine, n.host, n.tap = engine, host, t
+	n.engine, n.host, n.tap, n.key = engine, host, t, crypto.FromECDSA(key)
 	go n.reportDrops()
 	self := host.Server.Self()
 	id := self.ID()

@@ -23,6 +23,8 @@ type Options struct {
 	MaxSize       uint32        // bytes; 0 takes the implementation's default
 	Confirmations bool          // answer packets of envelopes with packets 12 and 11, where the implementation can
 	ClockOffset   time.Duration // added to the engine's clock, where the implementation has a settable one
+	MailDir       string        // be a mail server with its archive here, where the implementation can; empty: none
+	MailPassword  string        // that opens its requests
 	Emit          func(Event)   // never blocks for long; safe for concurrent use
 }
 
@@ -52,6 +54,7 @@ type Engine interface {
 	Subscribed(FilterSpec) (id string, e error)
 	Retrieve(id string) []Message // and forget
 	Pool() []common.Hash
+	TopicBloom(topic []byte) []byte
 }
 
 // Main serves standard input until it ends or "stop" arrives, then exits the process.

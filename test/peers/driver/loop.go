@@ -43,6 +43,7 @@ type node struct {
 	host    *Host
 	engine  Engine
 	tap     *tap
+	key     Hex                      // the node's own
 	filters map[string]chan struct{} // closed to stop polling
 }
 

@@ -38,19 +38,31 @@ type response struct {
 
 // Event is what a helper reports unasked. Kind says which other fields are set.
 type Event struct {
-	Kind    string   `json:"event"`             // message, pooled, peer, packet, envelope, request
+	Kind    string   `json:"event"`             // message, pooled, peer, packet, envelope, request, mail, complete
 	AtNS    int64    `json:"at_ns"`             // Unix nanoseconds
 	Peer    Hex      `json:"peer,omitempty"`    // 32-byte node id
 	State   string   `json:"state,omitempty"`   // peer: ready, closed, dropped; packet: in, out; envelope: the event's name
 	Error   string   `json:"error,omitempty"`   // peer: why
 	Code    uint64   `json:"code,omitempty"`    // packet
 	Size    int      `json:"size,omitempty"`    // packet, bytes of payload
-	Payload Hex      `json:"payload,omitempty"` // packet (up to 4 KiB of it), request (the envelope's RLP)
+	Payload Hex      `json:"payload,omitempty"` // packet (up to 4 KiB of it), request (the envelope's RLP), complete (the byte string)
 	Hash    Hex      `json:"hash,omitempty"`    // pooled, envelope
 	Batch   Hex      `json:"batch,omitempty"`   // envelope
 	Topic   Hex      `json:"topic,omitempty"`   // pooled
 	Refused []Hex    `json:"refused,omitempty"` // envelope: hashes that the peer refused
 	Message *Message `json:"message,omitempty"` // message
+	Mail    []Mailed `json:"mail,omitempty"`    // mail: the envelopes of packet 127
+	Listed  bool     `json:"listed,omitempty"`  // mail: they came as a list, not one alone
+	Last    Hex      `json:"last,omitempty"`    // envelope: the last one's hash, as a mail server says
+	Cursor  Hex      `json:"cursor,omitempty"`  // envelope: where to go on, as a mail server says
+}
+
+// Mailed is an envelope that came from a mail server.
+type Mailed struct {
+	Hash  Hex    `json:"hash"`
+	Topic Hex    `json:"topic"`
+	Sent  uint32 `json:"sent"`
+	RLP   Hex    `json:"rlp"`
 }
 
 // Message is one that a filter opened.

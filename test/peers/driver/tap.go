@@ -108,6 +108,9 @@ func (c *tapped) saw(msg *p2p.Msg, in bool) error {
 		}
 		c.tap.emit(Event{Kind: "packet", Peer: c.id[:], State: dir, Code: msg.Code, Size: len(payload), Payload: payload[:min(len(payload), shownPayload)]})
 	}
+	if in && (msg.Code == codeMail || msg.Code == codeComplete) {
+		return c.mail(msg)
+	}
 	if msg.Code != 0 {
 		return nil
 	}

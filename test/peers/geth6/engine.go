@@ -7,6 +7,7 @@ import (
 	"github.com/ethereum/go-ethereum/crypto"
 	gethnode "github.com/ethereum/go-ethereum/node"
 	"github.com/ethereum/go-ethereum/rlp"
+	"github.com/ethereum/go-ethereum/whisper/mailserver"
 	"github.com/ethereum/go-ethereum/whisper/whisperv6"
 	"github.com/restante-im/restante/test/peers/driver"
 )
@@ -14,6 +15,7 @@ import (
 // engine is the driver's view of go-ethereum's Whisper.
 type engine struct {
 	*whisperv6.Whisper
+	mail *mailserver.WMailServer // nil: not a mail server
 	emit func(driver.Event)
 }
 
@@ -43,13 +45,27 @@ func newEngine(o driver.Options) (driver.Engine, error) {
 		return nil, err
 	}
 	e := &engine{Whisper: w, emit: o.Emit}
+	if o.MailDir != "" {
+		if e.mail, err = newMailServer(w, o.MailDir, o.MailPassword); err != nil {
+			return nil, err
+		}
+	}
 	w.RegisterServer(e)
 	return e, nil
+}
+
+// newMailServer opens go-ethereum's mail server on a LevelDB archive.
+func newMailServer(w *whisperv6.Whisper, dir, password string) (*mailserver.WMailServer, error) {
+	m := new(mailserver.WMailServer)
+	return m, m.Init(w, dir, password, 0)
 }
 
 // Archive is called by whisper once for each envelope that it pools.
 func (e *engine) Archive(env *whisperv6.Envelope) {
 	h := env.Hash()
+	if e.mail != nil {
+		e.mail.Archive(env)
+	}
 	e.emit(driver.Event{Kind: "pooled", Hash: h[:], Topic: env.Topic[:]})
 }
 
@@ -58,9 +74,16 @@ func (e *engine) DeliverMail(peer *whisperv6.Peer, request *whisperv6.Envelope) 
 	raw, _ := rlp.EncodeToBytes(request)
 	h := request.Hash()
 	e.emit(driver.Event{Kind: "request", Peer: peer.ID(), Payload: raw, Hash: h[:]})
+	if e.mail != nil {
+		e.mail.DeliverMail(peer, request)
+	}
 }
 
 func (e *engine) Run() error { return e.Start() }
+
+func (e *engine) TopicBloom(topic []byte) []byte { return topicBloom(topic) }
+
+func topicBloom(topic []byte) []byte { return whisperv6.TopicToBloom(whisperv6.BytesToTopic(topic)) }
 
 func (e *engine) Seal(d driver.Draft) ([]byte, common.Hash, error) {
 	sign, to, err := d.Keys()

@@ -1,8 +1,8 @@
 // Command geth6 is go-ethereum v1.9.20's Whisper v6 as a helper process for tests and benchmarks.
 //
 //	geth6                a node driven by JSON on standard input (test/peers/README.md)
-//	geth6 relay|source|sink    ends and a relay for load runs
-//	geth6 crypto|mine|accept   go-ethereum's rates on this machine
+//	geth6 relay|source|sink|ask        ends and a relay for load runs
+//	geth6 archive|crypto|mine|accept   go-ethereum's rates on this machine
 package main
 
 import (
@@ -28,10 +28,12 @@ func main() {
 }
 
 var subcommands = map[string]func(args []string) error{
-	"relay":  runRelay,
-	"source": runSource,
-	"sink":   runSink,
-	"crypto": runCrypto,
-	"mine":   runMine,
-	"accept": runAccept,
+	"relay":   runRelay,
+	"source":  runSource,
+	"sink":    runSink,
+	"ask":     runAsk,
+	"archive": runArchive,
+	"crypto":  runCrypto,
+	"mine":    runMine,
+	"accept":  runAccept,
 }

@@ -12,7 +12,7 @@ type relayReport struct {
 	usage
 }
 
-// runRelay is a plain node. Lines on standard input: "cpu" prints what it has used, "peer ENODE" connects, "stop" ends.
+// runRelay is a plain node, and a mail server if told so. Lines on standard input: "cpu" prints what it has used, "peer ENODE" connects, "stop" ends.
 func runRelay(args []string) error {
 	f := flag.NewFlagSet("relay", flag.ContinueOnError)
 	var to multi
@@ -20,12 +20,22 @@ func runRelay(args []string) error {
 	listen := f.String("listen", "127.0.0.1:0", "address to listen on")
 	minPoW := f.Float64("min-pow", 0, "minimum PoW")
 	maxSize := f.Uint("max-size", 0, "largest message and packet in bytes (0: go-ethereum's 1 MiB)")
+	mail := f.String("mail-dir", "", "be a mail server with its archive in this directory")
+	password := f.String("mail-password", "", "that opens requests to the mail server")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
 	w, err := newWhisper(*minPoW, uint32(*maxSize))
 	if err != nil {
 		return err
+	}
+	if *mail != "" {
+		m, err := newMailServer(w, *mail, *password)
+		if err != nil {
+			return err
+		}
+		defer m.Close()
+		w.RegisterServer(m)
 	}
 	if err := w.Start(); err != nil {
 		return err

@@ -17,7 +17,10 @@ const (
 	PacketOut   Kind = "packet out"   // the same
 	Pooled      Kind = "pooled"       // Hash, Topic: accepted into its pool, once per envelope
 	MailRequest Kind = "request"      // Peer, Payload: packet 126 came; Hash unless it is the plain form
-	FromStatus  Kind = "envelope"     // Name, Peer, Hash, Batch, Refused: an event of Status' Whisper, for example "batch.acknowleged"
+	FromStatus  Kind = "envelope"     // Name, Peer, Hash, Batch, Refused, Last, Cursor, Reason: an event of Status' Whisper, for example "batch.acknowleged"
+
+	Mail         Kind = "mail"     // Peer, Mail, Listed, Size: packet 127 came, whether or not the peer is trusted
+	MailComplete Kind = "complete" // Peer, Payload: packet 125 came; Payload is the byte string in it
 )
 
 // Event is what a helper reported unasked. Its Kind says which fields are set.
@@ -34,6 +37,10 @@ type Event struct {
 	Batch   [32]byte
 	Topic   [4]byte
 	Refused [][32]byte
+	Mail    []Mailed
+	Listed  bool // the envelopes came as a list, not one alone
+	Last    [32]byte
+	Cursor  []byte
 }
 
 // Message is one that a filter of a helper opened.
@@ -51,6 +58,7 @@ func (l *line) event() Event {
 	e := Event{
 		Kind: Kind(l.Kind), At: time.Unix(0, l.AtNS), Peer: array32(l.Peer), Reason: l.Fault,
 		Code: l.Code, Size: l.Size, Payload: l.Payload, Hash: array32(l.Hash), Batch: array32(l.Batch), Topic: array4(l.Topic),
+		Listed: l.Listed, Last: array32(l.Last), Cursor: l.Cursor,
 	}
 	switch e.Kind {
 	case "peer", "packet":
@@ -60,6 +68,9 @@ func (l *line) event() Event {
 	}
 	for _, h := range l.Refused {
 		e.Refused = append(e.Refused, array32(h))
+	}
+	for _, m := range l.Mail {
+		e.Mail = append(e.Mail, Mailed{array32(m.Hash), array4(m.Topic), m.Sent, m.RLP})
 	}
 	return e
 }

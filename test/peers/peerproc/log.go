@@ -66,6 +66,13 @@ func (l *log[T]) next(ctx context.Context, at int, match func(T) bool) (v T, aft
 	}
 }
 
+// position is that after the last item.
+func (l *log[T]) position() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dropped + len(l.items)
+}
+
 // count is how many kept items match.
 func (l *log[T]) count(match func(T) bool) (n int) {
 	l.mu.Lock()

@@ -22,6 +22,9 @@ type Config struct {
 	Unconfirmed bool          // Status162: do not answer with packets 12 and 11
 	ClockOffset time.Duration // Status162: added to its clock
 	Packets     bool          // report every packet as an event
+
+	MailDir      string // Geth6: be a mail server with its LevelDB archive in this directory; empty: none
+	MailPassword string // that opens its requests
 }
 
 // Node is a real Whisper node in its own process.
@@ -63,6 +66,7 @@ func Start(ctx context.Context, bin string, c Config) (*Node, error) {
 	err = n.call(ctx, "start", args{
 		"min_pow": c.MinPoW, "bloom": hexBytes(c.Bloom), "max_size": c.MaxSize, "key": hexBytes(c.Key), "listen": c.Listen,
 		"light": c.Light, "unconfirmed": c.Unconfirmed, "clock_offset_ms": c.ClockOffset.Milliseconds(), "packets": c.Packets,
+		"mail_dir": c.MailDir, "mail_password": c.MailPassword,
 	}, &started)
 	if err != nil {
 		p.close()

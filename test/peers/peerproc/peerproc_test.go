@@ -33,6 +33,49 @@ const started = `read line; echo '{"id":1,"result":{"enode":"enode://x","id":"` 
 	`0100000000000000000000000000000000000000000000000000000000000002","port":1}}'
 `
 
+func TestFetchHistory(t *testing.T) {
+	// The second packet 125 is the one that belongs to the request.
+	id := strings.Repeat("07", 32)
+	bin := script(t, started+`
+read line
+case "$line" in *'"form":"rlp7"'*) ;; *) exit 1;; esac
+echo '{"id":2,"result":{"hash":"`+id+`","rlp":"c0"}}'
+echo '{"event":"mail","at_ns":5,"size":9,"listed":true,"mail":[{"hash":"01","topic":"01020304","sent":3,"rlp":"c1"},{"hash":"02","topic":"05","sent":4,"rlp":"c2"}]}'
+echo '{"event":"complete","at_ns":6,"payload":"`+strings.Repeat("08", 64)+`"}'
+echo '{"event":"mail","at_ns":7,"mail":[{"hash":"03","topic":"05","sent":5,"rlp":"c3"}]}'
+echo '{"event":"complete","at_ns":8,"payload":"`+id+strings.Repeat("03", 32)+`aabb"}'
+read line
+echo '{"id":3,"result":{"hash":"`+id+`","rlp":"c0"}}'
+echo '{"event":"complete","at_ns":9,"payload":"4552524f523d`+id+`6e6f"}'
+read line
+echo '{"id":4,"result":{"hash":"`+id+`","rlp":"c0"}}'
+read line
+`)
+	n, err := peerproc.Start(patient(t), bin, peerproc.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	a, err := n.FetchHistory(patient(t), n.ID, peerproc.History{Form: peerproc.RLP7}, 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Packets != 2 || a.Listed != 1 || len(a.Mail) != 3 || a.Mail[1].Sent != 4 || a.First.UnixNano() != 5 || a.Last.UnixNano() != 7 {
+		t.Errorf("answer %+v", a)
+	}
+	if c := a.Complete; c == nil || c.Failed || c.Last[31] != 3 || string(c.Cursor) != "\xaa\xbb" {
+		t.Errorf("complete %+v", c)
+	}
+	a, err = n.FetchHistory(patient(t), n.ID, peerproc.History{Form: peerproc.RLP7}, 10*time.Second)
+	if err != nil || a.Complete == nil || !a.Complete.Failed || a.Complete.Error != "no" {
+		t.Errorf("a refusal: %+v, %v", a.Complete, err)
+	}
+	a, err = n.FetchHistory(patient(t), n.ID, peerproc.History{Form: peerproc.RLP7}, time.Millisecond)
+	if err != nil || a.Complete != nil || a.Packets != 0 {
+		t.Errorf("silence: %+v, %v", a, err)
+	}
+}
+
 func TestNodeKeepsEarlyReports(t *testing.T) {
 	// The message comes before the answer that names its filter, and the envelope before anybody waits for it.
 	bin := script(t, started+`

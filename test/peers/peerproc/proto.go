@@ -44,6 +44,17 @@ type line struct {
 	Topic   hexBytes     `json:"topic"`
 	Refused []hexBytes   `json:"refused"`
 	Message *messageLine `json:"message"`
+	Mail    []mailedLine `json:"mail"`
+	Listed  bool         `json:"listed"`
+	Last    hexBytes     `json:"last"`
+	Cursor  hexBytes     `json:"cursor"`
+}
+
+type mailedLine struct {
+	Hash  hexBytes `json:"hash"`
+	Topic hexBytes `json:"topic"`
+	Sent  uint32   `json:"sent"`
+	RLP   hexBytes `json:"rlp"`
 }
 
 type messageLine struct {

@@ -124,6 +124,18 @@ func (p *T) SetBloom(bloom []byte) {
 	p.Try(func(ctx context.Context) error { return p.Node.SetBloom(ctx, bloom) })
 }
 
+// FetchHistory asks a connected mail server and waits for the answer; see Node.FetchHistory.
+func (p *T) FetchHistory(peer any, h History, quiet time.Duration) Answer {
+	p.t.Helper()
+	return try1(p, func(ctx context.Context) (Answer, error) { return p.Node.FetchHistory(ctx, peer, h, quiet) })
+}
+
+// PasswordKey derives a symmetric key.
+func (p *T) PasswordKey(password string) []byte {
+	p.t.Helper()
+	return try1(p, func(ctx context.Context) ([]byte, error) { return p.Node.PasswordKey(ctx, password) })
+}
+
 // Wait returns the first event, past or future, that matches.
 func (p *T) Wait(match func(Event) bool) Event {
 	p.t.Helper()

@@ -18,6 +18,9 @@ type engine struct {
 }
 
 func newEngine(o driver.Options) (driver.Engine, error) {
+	if o.MailDir != "" {
+		return nil, errors.New("this module has no mail server")
+	}
 	c := whisperv6.DefaultConfig
 	c.MinimumAcceptedPOW = o.MinPoW
 	c.DisableConfirmations = !o.Confirmations
@@ -40,9 +43,15 @@ func (e *engine) report(events <-chan whisperv6.EnvelopeEvent) {
 		if v.Batch != (common.Hash{}) {
 			d.Batch = v.Batch[:]
 		}
-		if failed, ok := v.Data.([]whisperv6.EnvelopeError); ok {
-			for _, f := range failed {
+		switch data := v.Data.(type) {
+		case []whisperv6.EnvelopeError:
+			for _, f := range data {
 				d.Refused = append(d.Refused, f.Hash[:])
+			}
+		case *whisperv6.MailServerResponse:
+			d.Last, d.Cursor = data.LastEnvelopeHash[:], data.Cursor
+			if data.Error != nil {
+				d.Error = data.Error.Error()
 			}
 		}
 		e.emit(d)
@@ -128,6 +137,15 @@ func (e *engine) Request(id, raw []byte) error {
 		return err
 	}
 	return e.RequestHistoricMessages(id, env)
+}
+
+// RequestPlain sends the form of packet 126 that is no envelope.
+func (e *engine) RequestPlain(id []byte, p driver.Plain) error {
+	return e.SendMessagesRequest(id, whisperv6.MessagesRequest(p))
+}
+
+func (e *engine) TopicBloom(topic []byte) []byte {
+	return whisperv6.TopicToBloom(whisperv6.BytesToTopic(topic))
 }
 
 func (e *engine) Subscribed(s driver.FilterSpec) (string, error) {
