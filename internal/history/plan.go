@@ -42,12 +42,13 @@ type Plan struct {
 	MinPoW  float64 // below is not delivered
 	MaxSize int     // above is not delivered; 0 means envelope.MaxSizeLimit
 
-	Limit  int   // envelopes after which to end; 0 means no limit
-	Budget int64 // bytes of envelopes after which to end, exceeded by one page at most; 0 means no limit
+	// Ends before all is fetched; 0 means no limit. What Resume repeats of a page that Limit cut is delivered again.
+	Limit  int   // envelopes
+	Budget int64 // bytes of envelopes; may be exceeded by one packet or, in the form Paged, one page
 
 	PageLimit int // envelopes asked for in one page, 1 to MaxPageLimit; 0 means DefaultPageLimit
 
-	// Waits; 0 means the default.
+	// Waits; 0 means the default. They do not run while the server may not send.
 	FirstAnswer time.Duration // for the first packet of an answer: 10 s, and 5 s in the form Bare
 	NextPacket  time.Duration // for each further one: 30 s
 	Quiet       time.Duration // without a packet, ends an answer in the form Bare: 3 s
@@ -66,7 +67,7 @@ type Caps struct {
 
 	// Of servers that know the form ByArrival.
 	Epoch     [8]byte
-	Next      uint64 // the arrival that the server's next envelope gets; 0 if unknown
+	Next      uint64 // the arrival that the server's next envelope got when it last said so; 0 if unknown
 	MaxTopics int    // in one question; 0 means MaxTopics
 }
 
@@ -122,7 +123,8 @@ type Ended struct {
 	Epoch   [8]byte // ByArrival: the server's; zero means that of the question
 
 	// Err is the server's refusal or failure, a fault with the server's words. Busy, Timeout and Unavailable are asked
-	// again after RetryAfter (0: a few seconds). Invalid leads to the next form. NotFound means that Epoch has ended.
+	// again after RetryAfter (0: a few seconds). Invalid leads to the next form. NotFound by arrival means that the question's
+	// epoch is over; Epoch then names the new one.
 	Err        error
 	RetryAfter time.Duration
 }
@@ -136,7 +138,7 @@ func (Lost) answer()  {}
 
 // Page is what a consumer gets in one go.
 type Page struct {
-	Envelopes []*envelope.Envelope // at least one; they may share memory with each other
+	Envelopes []*envelope.Envelope // none where only the position has moved; they may share memory with each other
 	Bytes     int64                // of the envelopes
 	Resume    Position             // where to go on once this page is kept
 	Progress  Progress             // with this page
@@ -161,14 +163,14 @@ const (
 	OutOfRange               // sent outside of the range
 	LowWork                  // below Plan.MinPoW
 	TooLarge                 // above Plan.MaxSize
-	BeyondEnd                // beyond Plan.Limit or Plan.Budget, or more than there was room for
+	NoRoom                   // came faster than it was kept: asked for again
 	Reasons                  // their number
 )
 
 // String names the reason for people.
 func (r Reason) String() string {
 	return [Reasons + 1]string{"topic not asked for", "topic only resembles one asked for", "outside of the time range",
-		"too little proof of work", "too large", "beyond the limit", "unknown"}[min(r, Reasons)]
+		"too little proof of work", "too large", "asked for again", "unknown"}[min(r, Reasons)]
 }
 
 // End says how a fetch ended.
@@ -193,7 +195,7 @@ type Report struct {
 	Err      error    // of EndFailed, a fault
 	Form     Form     // the last one used
 	Answered bool     // the server reacted to a question in any way but a refusal
-	Resume   Position // where to go on; after EndComplete, where to look for what is new
+	Resume   Position // where to go on. By arrival also for what is new, after EndComplete; else zero when nothing is left
 
 	// The claim. By arrival: everything in (FirstArrival, LastArrival] of Epoch was considered. Otherwise LastArrival is
 	// 0 and the claim is about From to To, sent.
