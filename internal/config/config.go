@@ -22,6 +22,8 @@ type Config struct {
 	DataDir string // absolute once Resolve was called; "" before means the platform's
 	Network Network
 	Gossip  Gossip
+	Mail    MailServer
+	Archive Archive
 	RPC     RPC
 	Ops     Ops
 	Log     Log
@@ -58,6 +60,33 @@ const (
 	InterestFull    = "full"    // everything
 	InterestFilters = "filters" // what the filters in use ask for
 )
+
+// MailServer says for whom the node keeps and serves mail.
+type MailServer struct {
+	Enabled           bool
+	Name              string // for people who use it
+	Mode              string // MailOpen or MailMembers
+	Password          string // of sealed requests; "" = none is accepted
+	RequestsPerMinute int    // of one connection; 0 = no limit
+	BytesPerDay       int64  // of all answers; 0 = no limit
+	Closing           string // RFC 3339 date on which the service ends; "" = not planned
+	ExplainSources    bool
+}
+
+// The values of MailServer.Mode.
+const (
+	MailOpen    = "open"    // everybody is served
+	MailMembers = "members" // only members are
+)
+
+// Archive says where and how long mail is kept.
+type Archive struct {
+	Dir     string        // "" before Resolve means archive in the data directory
+	Cap     int64         // bytes on disk; 0 = no limit
+	MaxAge  time.Duration // 0 = for ever
+	MinAge  time.Duration // nothing younger is removed
+	MinFree int64         // bytes that stay free on the disk
+}
 
 // RPC says where programs reach the node.
 type RPC struct {
@@ -110,8 +139,26 @@ func (c Config) Resolve(p Platform) (Config, error) {
 	if c.RPC.IPC, err = p.expand(c.RPC.IPC); err != nil {
 		return c, err
 	}
+	if c.Archive.Dir == "" {
+		c.Archive.Dir = filepath.Join(c.DataDir, "archive")
+	}
+	if c.Archive.Dir, err = p.expand(c.Archive.Dir); err != nil {
+		return c, err
+	}
 	return c, p.checkSocket(c.RPC.IPC)
 }
 
 // NodeKeyFile is the path of the node's key. Call it on a resolved configuration.
 func (c Config) NodeKeyFile() string { return filepath.Join(c.DataDir, "node.key") }
+
+// MembersFile is the path of the list of members. Call it on a resolved configuration.
+func (c Config) MembersFile() string { return filepath.Join(c.DataDir, "members.json") }
+
+// ClosingDate is when the mail server's service ends, at the end of that day in UTC; zero when that is not planned.
+func (m MailServer) ClosingDate() time.Time {
+	day, err := time.Parse(time.DateOnly, m.Closing)
+	if err != nil {
+		return time.Time{}
+	}
+	return day.AddDate(0, 0, 1)
+}

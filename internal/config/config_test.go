@@ -62,6 +62,23 @@ post_delay_max = "0s"
 bytes_per_second_per_peer = 100000
 bytes_per_second_per_prefix = 0
 
+[mailserver]
+enabled = true
+name = "The Smiths"
+mode = "members"
+password = ""
+requests_per_minute = 0
+bytes_per_day = "20GiB"
+closing = "2027-03-31"
+explain_sources = true
+
+[archive]
+dir = "~/archive"
+cap = 0
+max_age = "36h"
+min_age = "1d"
+min_free = 0
+
 [rpc]
 ipc = "/run/restante.ipc"
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/restante-im/restante/internal/nodeaddr"
@@ -47,6 +48,8 @@ func sections() []section {
 		{"", ""},
 		{"network", "Where the node listens, whom it meets and what it speaks."},
 		{"gossip", "What is taken from peers, kept and passed on."},
+		{"mailserver", "For whom the node keeps and serves mail."},
+		{"archive", "Where mail is kept, and for how long."},
 		{"rpc", "Where programs on this machine reach the node."},
 		{"ops", "For those who watch over the node."},
 		{"log", "The log, on standard error."},
@@ -77,7 +80,7 @@ const (
 )
 
 func table() []Key {
-	return append(append(placeKeys(), networkKeys()...), append(gossipKeys(), serviceKeys()...)...)
+	return slices.Concat(placeKeys(), networkKeys(), gossipKeys(), mailServerKeys(), archiveKeys(), serviceKeys())
 }
 
 func placeKeys() []Key {

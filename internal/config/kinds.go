@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/pelletier/go-toml/v2"
 
@@ -138,6 +140,43 @@ func duration(lo, hi time.Duration) kind[time.Duration] {
 	}
 }
 
+// period reads a long time, which may be given in days. With orNone, 0 is allowed besides lo to hi.
+func period(lo, hi time.Duration, orNone bool) kind[time.Duration] {
+	allowed := fmt.Sprintf(`a time in quotes such as "36h" or "30d", from %s to %s`, showPeriod(lo), showPeriod(hi))
+	if orNone {
+		allowed += `, or "0s" for no limit`
+	}
+	return kind[time.Duration]{
+		name: "time", allowed: allowed,
+		read: func(v any) (time.Duration, error) {
+			s, ok := v.(string)
+			d, err := parsePeriod(s)
+			if !ok || err != nil || (d < lo || d > hi) && !(orNone && d == 0) {
+				return 0, &refused{value: v}
+			}
+			return d, nil
+		},
+		show: func(d time.Duration) string { return strconv.Quote(showPeriod(d)) },
+	}
+}
+
+const day = 24 * time.Hour
+
+func parsePeriod(s string) (time.Duration, error) {
+	if digits, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.ParseUint(digits, 10, 16)
+		return time.Duration(n) * day, err
+	}
+	return time.ParseDuration(s)
+}
+
+func showPeriod(d time.Duration) string {
+	if d >= day && d%day == 0 {
+		return strconv.Itoa(int(d/day)) + "d"
+	}
+	return showDuration(d)
+}
+
 // showDuration drops the zero parts that time.Duration prints: 2h, not 2h0m0s.
 func showDuration(d time.Duration) string {
 	s := d.String()
@@ -154,7 +193,7 @@ func showDuration(d time.Duration) string {
 var sizeUnits = [...]struct {
 	name  string
 	bytes int64
-}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}}
+}{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}}
 
 // size reads a number of bytes, or text with a unit. With orNone, 0 is allowed besides lo to hi.
 func size(lo, hi int64, orNone bool) kind[int64] {
@@ -175,7 +214,7 @@ func size(lo, hi int64, orNone bool) kind[int64] {
 			return n, nil
 		},
 		show: func(n int64) string {
-			if s := showSize(n); n >= sizeUnits[2].bytes && !strings.HasSuffix(s, " B") {
+			if s := showSize(n); n >= kib && !strings.HasSuffix(s, " B") {
 				return strconv.Quote(s)
 			}
 			return strconv.FormatInt(n, 10)
@@ -187,6 +226,11 @@ func size(lo, hi int64, orNone bool) kind[int64] {
 			return s, true
 		},
 	}
+}
+
+// printable reports whether s has at most so many characters, all of which can be seen.
+func printable(s string, most int) bool {
+	return utf8.ValidString(s) && utf8.RuneCountInString(s) <= most && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
 func readSize(v any) (int64, bool) {
@@ -212,7 +256,7 @@ func readSize(v any) (int64, bool) {
 }
 
 func showSize(n int64) string {
-	for _, u := range sizeUnits[:3] {
+	for _, u := range sizeUnits[:4] {
 		if n >= u.bytes && n%u.bytes == 0 {
 			return fmt.Sprintf("%d%s", n/u.bytes, u.name)
 		}

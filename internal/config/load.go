@@ -129,11 +129,13 @@ func syntaxError(file string, err error) *Error {
 func keyLines(data []byte) map[string]int {
 	lines := map[string]int{}
 	var empty struct {
-		Network struct{} `toml:"network"`
-		Gossip  struct{} `toml:"gossip"`
-		RPC     struct{} `toml:"rpc"`
-		Ops     struct{} `toml:"ops"`
-		Log     struct{} `toml:"log"`
+		Network    struct{} `toml:"network"`
+		Gossip     struct{} `toml:"gossip"`
+		MailServer struct{} `toml:"mailserver"`
+		Archive    struct{} `toml:"archive"`
+		RPC        struct{} `toml:"rpc"`
+		Ops        struct{} `toml:"ops"`
+		Log        struct{} `toml:"log"`
 	}
 	d := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields()
 	err := d.Decode(&empty)
@@ -225,6 +227,10 @@ func crossCheck(c Config) (errs Errors) {
 	if c.Network.Bridge && len(c.Network.Dialects) < 2 {
 		add("network.bridge", "network.dialects", "`bridge` in [network] is true, but `dialects` has only one entry; "+
 			"add the other dialect or turn the bridge off")
+	}
+	if a := c.Archive; a.MaxAge > 0 && a.MaxAge < a.MinAge {
+		add("archive.max_age", "archive.min_age", fmt.Sprintf("in [archive], `max_age` (%s) is less than `min_age` (%s), "+
+			"for which mail is promised to be kept", showPeriod(a.MaxAge), showPeriod(a.MinAge)))
 	}
 	return errs
 }
