@@ -8,20 +8,18 @@
 // Orders by (sent, hash) are exact, full hashes included, but the index keeps only the first 8 bytes of a hash. What
 // it finds by a hash, or as the place of a key, are therefore candidates: see FindHash and SearchRun.
 //
-// The format is in docs/archive-format.md, "The index of a slice". The package knows no files, clocks or bodies. An Index
+// Start with Open and Runs. The format is in docs/archive-format.md, "The index of a slice". The package knows no files, clocks or bodies. An Index
 // never changes and is safe for concurrent use if its ReaderAt is. Errors are faults: Corrupt for damage, whose text names
 // the section and the offset, Invalid for a format of a newer version, Unavailable when reading failed. Whatever the
 // bytes are, nothing panics, and no more memory is taken than the length of the file justifies.
 package slindex
 
 import (
-	"context"
 	"encoding/binary"
 	"io"
+	"sync"
 
-	"github.com/restante-im/restante/internal/archive"
 	"github.com/restante-im/restante/internal/envelope"
-	"github.com/restante-im/restante/internal/fault"
 )
 
 // MaxEntries is the most entries of an index.
@@ -63,81 +61,68 @@ type Rec struct {
 // Prefix returns the first 8 bytes of a hash as a number that sorts alike.
 func Prefix(h envelope.Hash) uint64 { return binary.BigEndian.Uint64(h[:8]) }
 
-// Build writes the index of entries, which are in the order of arrival, to w: front to back, in pieces of about 64 KiB. More than
-// MaxEntries is a Limit fault; w's errors come back as they are.
-func Build(w io.Writer, entries []Entry, m Meta) error { return errUnbuilt }
-
-var errUnbuilt = fault.E("slindex", fault.Internal, nil, "not built yet")
+// indexSize is about what an Index takes beside its tables, in bytes.
+const indexSize = 1 << 10
 
 // Index answers questions about one slice.
-type Index struct{}
+type Index struct {
+	r       io.ReaderAt
+	facts   facts
+	layout  layout
+	buffers sync.Pool // of *[chunk + 2*blockSize]byte
+
+	// The footer's tables, as they stand in the file.
+	filter                              bloom
+	hashFences, sentFences, topicFences []byte
+	sums                                []byte
+}
 
 // Open reads the footer of an index that is size bytes long, in two reads, about 1.5 bytes an entry. It keeps r.
-func Open(r io.ReaderAt, size int64) (*Index, error) { return nil, errUnbuilt }
+func Open(r io.ReaderAt, size int64) (*Index, error) {
+	footer, err := readFooter(r, size)
+	if err != nil {
+		return nil, err
+	}
+	start := size - endSize - int64(len(footer))
+	f := parseFacts(footer)
+	if f.records > MaxEntries || f.live > f.records || f.topics > f.live || (f.topics == 0) != (f.live == 0) {
+		return nil, damaged("footer: its counts", start)
+	}
+	l := layoutOf(int(f.records), int(f.live), int(f.topics))
+	if l.footer != len(footer) || l.topics.end() != start {
+		return nil, damaged("footer: its length", start)
+	}
+	x := &Index{r: r, facts: f, layout: l, buffers: sync.Pool{New: func() any { return new([chunk + 2*blockSize]byte) }}}
+	rest := footer[factsSize:]
+	table := func(n int) (b []byte) {
+		b, rest = rest[:n:n], rest[n:]
+		return b
+	}
+	x.filter = table(bloomBytes(int(f.live)))
+	x.hashFences = table(8 * fences(int(f.live)))
+	x.sentFences = table(4 * fences(int(f.live)))
+	x.topicFences = table(4 * fences(int(f.topics)))
+	x.sums = table(4 * l.blocks)
+	return x, nil
+}
 
 // Len returns the number of ordinals, holes included.
-func (x *Index) Len() int { return 0 }
+func (x *Index) Len() int { return int(x.facts.records) }
 
 // Live returns the number of records, holes not included.
-func (x *Index) Live() int { return 0 }
+func (x *Index) Live() int { return int(x.facts.live) }
 
 // Meta returns what Build was given.
-func (x *Index) Meta() Meta { return Meta{} }
+func (x *Index) Meta() Meta { return x.facts.meta }
 
 // Bytes returns the sum of the records' sizes.
-func (x *Index) Bytes() uint64 { return 0 }
+func (x *Index) Bytes() uint64 { return x.facts.bytes }
 
 // Sent returns the smallest and the largest sent time; max < min when there is no record.
-func (x *Index) Sent() (min, max uint32) { return 1, 0 }
+func (x *Index) Sent() (min, max uint32) { return x.facts.minSent, x.facts.maxSent }
 
 // Arrived returns the earliest and the latest second of arrival; last < first when there is no record.
-func (x *Index) Arrived() (first, last uint32) { return 1, 0 }
+func (x *Index) Arrived() (first, last uint32) { return x.facts.first, x.facts.last }
 
-// Memory returns about how many bytes of memory the index takes while it is open.
-func (x *Index) Memory() int { return 0 }
-
-// MayHave reports whether the slice may hold a record of this hash. It never reads, never misses one, and is wrong about less
-// than 1 % of other hashes.
-func (x *Index) MayHave(h envelope.Hash) bool { return false }
-
-// FindHash appends the ordinals of the records whose hash has the Prefix of h: normally none or one. The caller compares
-// the full hash. Call MayHave first.
-func (x *Index) FindHash(h envelope.Hash, dst []uint32) ([]uint32, error) { return dst, errUnbuilt }
-
-// Runs appends the runs of those topics that have records. The topics must be in ascending order; a repeated one counts
-// once. Each block of the directory is read once at most.
-func (x *Index) Runs(topics []envelope.Topic, dst []Run) ([]Run, error) { return dst, errUnbuilt }
-
-// AllRuns appends the runs of all topics that admit takes. It asks about each topic once, in ascending order.
-func (x *Index) AllRuns(admit func(envelope.Topic) bool, dst []Run) ([]Run, error) {
-	return dst, errUnbuilt
-}
-
-// ReadRun appends up to n postings of a run, from position from on. Beyond the run's end there are none.
-func (x *Index) ReadRun(run Run, from, n int, dst []Posting) ([]Posting, error) {
-	return dst, errUnbuilt
-}
-
-// SearchRun returns the first position in a run that is not before (k.Sent, Prefix(k.Hash)), or run.Count.
-//
-// To go on after k, read from there and leave out the records whose full key is not greater than k. Those are at the
-// front: they share k's sent time and prefix, and stand in the order of their full hashes. So nothing is lost or comes
-// twice, and normally k's own record is the only one to leave out. A key of a zero Hash is before all of its second:
-// SearchRun for {From, 0} and {To+1, 0} bound a range of sent times.
-func (x *Index) SearchRun(run Run, k archive.Key) (int, error) { return 0, errUnbuilt }
-
-// Records appends up to n records in the order of arrival, from ordinal from on, holes included.
-func (x *Index) Records(from, n int, dst []Rec) ([]Rec, error) { return dst, errUnbuilt }
-
-// Gather appends the records of the given ordinals, in the order given. It reads each block once, and neighbouring blocks
-// together. An ordinal out of range is an Invalid fault.
-func (x *Index) Gather(ordinals []uint32, dst []Rec) ([]Rec, error) { return dst, errUnbuilt }
-
-// BySent appends up to n ordinals of the order (sent, hash) of all records, from position from on. Positions end at Live.
-func (x *Index) BySent(from, n int, dst []uint32) ([]uint32, error) { return dst, errUnbuilt }
-
-// SearchSent is SearchRun for the order of BySent. It returns Live when every record is before k.
-func (x *Index) SearchSent(k archive.Key) (int, error) { return 0, errUnbuilt }
-
-// Verify reads the whole index and returns the first damage. It looks at ctx every megabyte.
-func (x *Index) Verify(ctx context.Context) error { return errUnbuilt }
+// Memory returns about how many bytes of memory the index takes while it is open and at rest.
+func (x *Index) Memory() int { return x.layout.footer + indexSize }
