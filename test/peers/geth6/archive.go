@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,7 +28,8 @@ type archiveResult struct {
 	Bytes     int64   `json:"bytes"`   // RLP
 	Seconds   float64 `json:"seconds"` // until the last was taken
 	PerS      float64 `json:"per_s"`
-	CPUUS     float64 `json:"cpu_us"` // for each envelope, closing included
+	CPUUS     float64 `json:"cpu_us"`        // for each envelope, closing included
+	Written   int64   `json:"written_bytes"` // to the disk, closing included
 	Disk      int64   `json:"disk_bytes"`
 	Compacted int64   `json:"compacted_bytes"` // with -compact
 	usage
@@ -56,7 +59,7 @@ func runArchive(args []string) error {
 		return err
 	}
 	r := archiveResult{Event: "result", Envelopes: len(list), Bytes: size}
-	start, used := time.Now(), driver.CPU()
+	start, used, wrote := time.Now(), driver.CPU(), written()
 	var all sync.WaitGroup
 	for i := range *writers {
 		all.Go(func() {
@@ -69,7 +72,7 @@ func runArchive(args []string) error {
 	r.Seconds = time.Since(start).Seconds()
 	m.Close()
 	r.CPUUS = float64((driver.CPU() - used).Microseconds()) / float64(len(list))
-	r.PerS = float64(len(list)) / r.Seconds
+	r.PerS, r.Written = float64(len(list))/r.Seconds, written()-wrote
 	if r.Disk, err = diskUse(*dir); err != nil {
 		return err
 	}
@@ -84,6 +87,17 @@ func runArchive(args []string) error {
 	r.usage = use()
 	say(r)
 	return nil
+}
+
+// written is what this process has sent to disks, in bytes; 0 where /proc does not tell.
+func written() (n int64) {
+	b, err := os.ReadFile("/proc/self/io")
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(b), "\nwrite_bytes: ")
+	fmt.Sscan(rest, &n)
+	return n
 }
 
 func readCorpus(file string) (list []*whisperv6.Envelope, size int64, err error) {

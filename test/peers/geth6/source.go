@@ -28,6 +28,7 @@ type sourceResult struct {
 	PerS     float64 `json:"per_s"`
 	LagMaxMS float64 `json:"lag_max_ms"` // most that sending fell behind the wished rate
 	Acks     uint64  `json:"acks"`       // packets 11
+	AckedS   float64 `json:"acked_s"`    // until the last packet was acknowledged, with -await; 0: it was not
 	Refused  uint64  `json:"refused"`    // packets 12 with entries
 	Error    string  `json:"error,omitempty"`
 	usage
@@ -45,6 +46,7 @@ type source struct {
 	run     uint64
 	random  *rand.ChaCha8
 	acks    atomic.Uint64
+	acked   chan struct{} // an ack came
 	refused atomic.Uint64
 }
 
@@ -64,12 +66,13 @@ func runSource(args []string) error {
 	topics := f.Int("topics", 16, "number of random topics; all envelopes spread over them")
 	topic := f.String("topic", "", "one fixed topic, 0x........, instead")
 	confirms := f.Bool("confirms", false, "announce that we confirm packets")
+	await := f.Duration("await", 0, "then wait up to so long until every packet is acknowledged, with -confirms")
 	hold := f.Bool("hold", false, "begin on the line \"go\" on standard input, not when connected")
 	linger := f.Duration("linger", 300*time.Millisecond, "stay connected for this long afterwards")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	s := &source{rate: *rate, size: *size, pow: *pow, ttl: uint32(*ttl), bundle: *bundle, tick: *tick, total: *count, run: rand.Uint64()}
+	s := &source{rate: *rate, size: *size, pow: *pow, ttl: uint32(*ttl), bundle: *bundle, tick: *tick, total: *count, run: rand.Uint64(), acked: make(chan struct{}, 1)}
 	if s.total == 0 {
 		s.total = uint64(*rate * *seconds)
 	}
@@ -102,7 +105,7 @@ func runSource(args []string) error {
 			}
 		}
 	}
-	r := s.send(links)
+	r := s.send(links, *await)
 	time.Sleep(*linger)
 	r.Acks, r.Refused, r.usage = s.acks.Load(), s.refused.Load(), use()
 	say(r)
@@ -143,6 +146,10 @@ func (s *source) drain(l link, done <-chan struct{}) error {
 			switch {
 			case code == codeAck:
 				s.acks.Add(1)
+				select {
+				case s.acked <- struct{}{}:
+				default:
+				}
 			case code == codeResponse && len(payload) > 40: // an empty list of refusals makes 37 bytes
 				s.refused.Add(1)
 			}
@@ -156,7 +163,7 @@ func (s *source) drain(l link, done <-chan struct{}) error {
 	}
 }
 
-func (s *source) send(links []link) sourceResult {
+func (s *source) send(links []link, await time.Duration) sourceResult {
 	r := sourceResult{Event: "result", Run: fmt.Sprintf("%016x", s.run), Links: len(links)}
 	start := time.Now()
 	var list, packet []byte
@@ -190,7 +197,23 @@ func (s *source) send(links []link) sourceResult {
 	}
 	r.Seconds = time.Since(start).Seconds()
 	r.PerS = float64(r.Sent) / r.Seconds
+	if s.allAcked(r.Packets*uint64(len(links)), await) {
+		r.AckedS = time.Since(start).Seconds()
+	}
 	return r
+}
+
+// allAcked waits until so many packets are acknowledged.
+func (s *source) allAcked(packets uint64, await time.Duration) bool {
+	late := time.After(await)
+	for s.acks.Load() < packets {
+		select {
+		case <-s.acked:
+		case <-late:
+			return false
+		}
+	}
+	return true
 }
 
 // due is how many envelopes should have left after that time.

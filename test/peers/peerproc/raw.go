@@ -62,6 +62,7 @@ type SourceResult struct {
 	PerS     float64 `json:"per_s"`
 	LagMaxMS float64 `json:"lag_max_ms"` // most that sending fell behind the wished rate
 	Acks     uint64  `json:"acks"`       // packets 11 that came back
+	AckedS   float64 `json:"acked_s"`    // with -await: until the last packet was acknowledged; 0: it was not
 	Refused  uint64  `json:"refused"`    // packets 12 with refusals that came back
 	Error    string  `json:"error"`
 	Usage
@@ -84,6 +85,65 @@ type SinkResult struct {
 	PerS       float64 `json:"per_s"`
 	Error      string  `json:"error"` // why the last lost link was lost
 	Usage
+}
+
+// ArchiveResult is what "archive" did.
+type ArchiveResult struct {
+	Envelopes int     `json:"envelopes"`
+	Bytes     int64   `json:"bytes"`   // RLP
+	Seconds   float64 `json:"seconds"` // until the last was taken
+	PerS      float64 `json:"per_s"`
+	CPUUS     float64 `json:"cpu_us"`          // for each envelope, closing included
+	Written   int64   `json:"written_bytes"`   // to the disk, closing included
+	Disk      int64   `json:"disk_bytes"`      // then
+	Compacted int64   `json:"compacted_bytes"` // after -compact
+	Usage
+}
+
+// Question is a line for "ask".
+type Question struct {
+	Asks    []Ask `json:"asks"` // each on a connection of its own
+	QuietMS int64 `json:"quiet_ms"`
+}
+
+// Ask is one request to a mail server. Topics are hexadecimal digits.
+type Ask struct {
+	Form   Form     `json:"form"` // not Plain
+	From   uint32   `json:"from"`
+	To     uint32   `json:"to"`
+	Topics []string `json:"topics,omitempty"`
+	Limit  uint32   `json:"limit,omitempty"`
+	Batch  bool     `json:"batch,omitempty"`
+	Expect int      `json:"expect"` // envelopes after which the answer has come; 0: when nothing comes any more
+	Follow bool     `json:"follow"` // ask for the next page while there is one
+}
+
+// AnswerReport sums up the answers to a Question. Times count from the sending of the first request.
+type AnswerReport struct {
+	Envelopes int     `json:"envelopes"`
+	Bytes     int     `json:"bytes"` // of packets 127
+	Packets   int     `json:"packets"`
+	Pages     int     `json:"pages"`
+	FirstMS   float64 `json:"first_ms"`
+	LastMS    float64 `json:"last_ms"` // the last envelope
+	Error     string  `json:"error"`
+	Usage
+}
+
+// Ask lets an "ask" process put a question and waits for the answers.
+func (r *Raw) Ask(ctx context.Context, q Question) (v AnswerReport, err error) {
+	b, err := json.Marshal(q)
+	if err != nil {
+		return v, err
+	}
+	n := r.lines.count(func(b []byte) bool { return eventOf(b) == "answer" })
+	if err := r.Send(string(b)); err != nil {
+		return v, err
+	}
+	if err = r.Wait(ctx, "answer", n, &v); err == nil && v.Error != "" {
+		err = errors.New("asking a mail server: " + v.Error)
+	}
+	return v, err
 }
 
 // Rate is one line of "crypto", "mine" and "accept".
@@ -132,7 +192,8 @@ func (r *Raw) CPU(ctx context.Context) (v RelayReport, err error) {
 	return v, err
 }
 
-// Result waits for the last line of a source ([SourceResult]), sink ([SinkResult]) or relay ([RelayReport]).
+// Result waits for the last line of a source ([SourceResult]), sink ([SinkResult]), relay ([RelayReport]) or archive
+// ([ArchiveResult]).
 func (r *Raw) Result(ctx context.Context, v any) error { return r.Wait(ctx, "result", 0, v) }
 
 // Rates waits for the end of a "crypto", "mine" or "accept" run and returns its lines by name.
