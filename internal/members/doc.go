@@ -23,7 +23,7 @@ import (
 const (
 	MaxMembers = 10_000
 	MaxDevices = 16                   // of one member
-	MaxName    = 64                   // bytes, of a member or a server
+	MaxName    = 64                   // characters, of a member or a server
 	MaxExpiry  = 366 * 24 * time.Hour // of an invitation
 	MaxLink    = 2048                 // bytes
 	maxFile    = 64 << 20             // bytes: a full book has some 25 MB

@@ -13,7 +13,7 @@ import (
 type Link struct {
 	Server nodeaddr.Node // with an address
 	Token  string        // "": the link only suggests the server
-	Name   string        // what the server calls itself; may be ""
+	Name   string        // what the server calls itself, up to MaxName characters; may be ""
 }
 
 const linkStart = "restante://join"
@@ -42,10 +42,8 @@ func ParseLink(text string) (Link, error) {
 	if l.Server, err = nodeaddr.Parse(values.Get("server")); err != nil {
 		return Link{}, noLink("its server is wrong: %s", fault.Text(err))
 	}
-	if l.Name != "" {
-		if err := checkName(l.Name); err != nil {
-			return Link{}, noLink("the server's name %s", err)
-		}
+	if err := checkShown(l.Name); err != nil {
+		return Link{}, noLink("the server's name %s", err)
 	}
 	if token := values.Get("token"); token != "" {
 		if _, err := parseToken(token); err != nil {

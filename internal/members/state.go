@@ -220,19 +220,26 @@ func without(list []device, node nodeaddr.ID) []device {
 // fold makes names comparable.
 func fold(name string) string { return strings.ToLower(name) }
 
-// checkName wants text that is safe to show and cannot be taken for an id. Its error continues "the name".
+// checkName wants a name that is safe to show and cannot be taken for an id. Its error continues "the name".
 func checkName(name string) error {
 	switch {
 	case name == "":
 		return errors.New("is empty")
-	case len(name) > MaxName:
-		return fmt.Errorf("has %d bytes, more than %d", len(name), MaxName)
-	case !utf8.ValidString(name):
-		return errors.New("is not UTF-8")
 	case strings.TrimSpace(name) != name:
 		return errors.New("begins or ends with a blank")
 	case len(name) == idDigits && looksLikeID(name):
 		return fmt.Errorf("could be taken for an id: %d hex digits", idDigits)
+	}
+	return checkShown(name)
+}
+
+// checkShown wants text that is safe to show.
+func checkShown(name string) error {
+	if !utf8.ValidString(name) {
+		return errors.New("is not UTF-8")
+	}
+	if n := utf8.RuneCountInString(name); n > MaxName {
+		return fmt.Errorf("has %d characters, more than %d", n, MaxName)
 	}
 	for _, r := range name {
 		if !unicode.IsPrint(r) {
