@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/restante-im/restante/internal/archive"
 	"github.com/restante-im/restante/internal/cli"
 	"github.com/restante-im/restante/internal/config"
 	"github.com/restante-im/restante/internal/devp2p"
 	"github.com/restante-im/restante/internal/fault"
 	"github.com/restante-im/restante/internal/gossip"
+	"github.com/restante-im/restante/internal/mailserver"
 	"github.com/restante-im/restante/internal/node"
 	"github.com/restante-im/restante/internal/nodeaddr"
 	"github.com/restante-im/restante/internal/wire"
@@ -70,11 +72,18 @@ func options(version string, cfg config.Config) (node.Options, error) {
 			MaxPeers: cfg.Network.MaxPeers, MaxPerPrefix: orNone(cfg.Network.MaxPeersPerPrefix),
 		},
 		Gossip: gossip.Config{
-			Full: cfg.Gossip.Interest == config.InterestFull, Bridge: cfg.Network.Bridge,
+			Full: cfg.Gossip.Interest == config.InterestFull || cfg.Mail.Enabled, Bridge: cfg.Network.Bridge,
 			MinPoW: now.MinPoW, MaxSize: now.MaxSize,
 			PoolCount: now.Tune.PoolCount, PoolBytes: now.Tune.PoolBytes, MaxTTL: now.Tune.MaxTTL,
 			PostDelay: now.Tune.PostDelay, PeerRate: now.Tune.PeerRate, SourceRate: now.Tune.SourceRate,
 		},
+	}
+	if cfg.Mail.Enabled {
+		opt.Mail = &node.MailOptions{
+			Name: cfg.Mail.Name, MembersOnly: cfg.Mail.Mode == config.MailMembers, MembersFile: cfg.MembersFile(),
+			Password: cfg.Mail.Password, ArchiveDir: cfg.Archive.Dir, ExplainSources: cfg.Mail.ExplainSources,
+		}
+		opt.MailSettings = now.Mail
 	}
 	if usual, err := config.Default().Resolve(config.ThisPlatform()); err != nil || usual.RPC.IPC != cfg.RPC.IPC {
 		opt.Flags = " --ipc " + cfg.RPC.IPC
@@ -115,11 +124,27 @@ func settings(cfg config.Config) (s node.Settings, err error) {
 			PeerRate: float64(g.BytesPerSecondPerPeer), SourceRate: float64(g.BytesPerSecondPerPrefix),
 		},
 	}
+	s.Mail = mailSettings(cfg)
 	if s.Static, err = nodes(cfg.Network.Static, "network.static", nodeaddr.Parse); err != nil {
 		return s, err
 	}
 	s.Trusted, err = nodes(cfg.Network.Trusted, "network.trusted", nodeaddr.ParseIdentity)
 	return s, err
+}
+
+// sourceRequests is how many connections' requests one address prefix may make.
+const sourceRequests = 5
+
+func mailSettings(cfg config.Config) node.MailSettings {
+	limits := mailserver.DefaultLimits()
+	limits.Conn.Requests = cfg.Mail.RequestsPerMinute
+	limits.Source.Requests = sourceRequests * cfg.Mail.RequestsPerMinute
+	limits.BytesPerDay = cfg.Mail.BytesPerDay
+	a := cfg.Archive
+	return node.MailSettings{
+		Limits: limits, Closing: cfg.Mail.ClosingDate(),
+		Rules: archive.Rules{Age: a.MaxAge, Min: a.MinAge, Cap: a.Cap, MinFree: a.MinFree},
+	}
 }
 
 func nodes(texts []string, key string, parse func(string) (nodeaddr.Node, error)) ([]nodeaddr.Node, error) {

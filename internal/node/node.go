@@ -2,7 +2,10 @@
 // the opposite order. What the parts do is theirs; here stands only who is connected to whom.
 //
 //	peers ── devp2p ── relay(session, wire, gossip) ── filter ── rpc ── programs
+//	            │              │
+//	            └─ mailnet ── mailserver ── archive/segment
 //
+// Fetch runs the smallest node that can ask a mail server.
 // Run may be called several times in one process, with different data directories.
 package node
 
@@ -27,6 +30,7 @@ import (
 	"github.com/restante-im/restante/internal/gossip"
 	"github.com/restante-im/restante/internal/health"
 	"github.com/restante-im/restante/internal/keyring"
+	"github.com/restante-im/restante/internal/mailnet"
 	"github.com/restante-im/restante/internal/nodeaddr"
 	"github.com/restante-im/restante/internal/ops"
 	"github.com/restante-im/restante/internal/relay"
@@ -49,6 +53,9 @@ type Options struct {
 	Dialects  []*wire.Dialect
 	OpsListen string // "" for off
 
+	Mail         *MailOptions // nil when the node is no mail server
+	MailSettings MailSettings
+
 	Out    io.Writer // what the operator is told at the start
 	Log    *slog.Logger
 	Reload <-chan Settings // may be nil
@@ -59,6 +66,7 @@ type Settings struct {
 	MinPoW  float64
 	MaxSize int // bytes
 	Tune    gossip.Tune
+	Mail    MailSettings
 	Static  []nodeaddr.Node
 	Trusted []nodeaddr.Node
 }
@@ -70,6 +78,8 @@ type Node struct {
 	health  *health.Registry
 	relay   *relay.Relay
 	filters *filter.Set
+	mail    *mail // nil when the node is no mail server
+	mailNet *mailnet.Net
 	network *devp2p.Server
 	stop    context.CancelFunc
 	pool    gossip.Tune // limits now; housekeeping's
@@ -106,14 +116,15 @@ func Run(ctx context.Context, opt Options) error {
 	}
 
 	n.opt.Gossip.Seed, n.opt.Gossip.NoiseSeed = randomSeed(), noiseSeed(key.Bytes())
-	interest := &interest{}
-	n.filters = filter.New(filter.Options{Interest: interest})
-	n.relay = relay.New(relay.Config{
-		Gossip: n.opt.Gossip, Dialects: opt.Dialects, Sinks: []relay.Sink{n.filters},
-		Now: time.Now, Log: opt.Log, Health: n.health,
-	})
+	if opt.Mail != nil {
+		if err := n.openMail(); err != nil {
+			return err
+		}
+		defer n.closeMail()
+	}
+	n.mailNet = n.newMailNet(key)
+	n.startRelay()
 	defer n.relay.Close()
-	interest.relay = n.relay
 
 	socket, err := rpc.Listen(opt.Socket)
 	if err != nil {
@@ -133,17 +144,26 @@ func Run(ctx context.Context, opt Options) error {
 	return n.serve(ctx, server, socket)
 }
 
+// startRelay makes the relay and joins it to who wants envelopes.
+func (n *Node) startRelay() {
+	interest := &interest{}
+	n.filters = filter.New(filter.Options{Interest: interest})
+	n.relay = relay.New(relay.Config{
+		Gossip: n.opt.Gossip, Dialects: n.opt.Dialects, Sinks: []relay.Sink{n.filters}, Keeper: n.keeper(), Mail: n.mailNet,
+		Now: time.Now, Log: n.opt.Log, Health: n.health,
+	})
+	interest.relay = n.relay
+}
+
 // listen opens the network: each dialect is a protocol whose connections the relay serves.
 func (n *Node) listen(key []byte) error {
 	cfg := n.opt.Network
 	cfg.Key, cfg.Name = key, "restante/"+n.opt.Version
 	cfg.MaxPacket = relay.MaxPacket
 	cfg.Now, cfg.Log, cfg.OnEvent = time.Now, n.opt.Log, n.networkEvent
-	for _, d := range n.opt.Dialects {
-		cfg.Protocols = append(cfg.Protocols, devp2p.Protocol{
-			Name: d.Name(), Version: d.Version(), Codes: d.Codes(),
-			Run: func(c *devp2p.Conn) error { return n.relay.Serve(peerOf(c), d, c) },
-		})
+	cfg.Protocols = gossipProtocols(n.opt.Dialects, n.relay)
+	if n.mail != nil {
+		cfg.Protocols = append(cfg.Protocols, mailProtocol(n.mailNet))
 	}
 	var err error
 	n.network, err = devp2p.Start(cfg)
@@ -179,6 +199,9 @@ func (n *Node) serve(ctx context.Context, server *rpc.Server, socket net.Listene
 			n.opt.Log.Warn("metrics ask for no password and are open to the network: a loopback address in ops.listen closes them")
 		}
 		parts.run("metrics", func(ctx context.Context) error { return ops.Serve(ctx, l, handler) })
+	}
+	if n.mail != nil {
+		parts.run("the archive's housekeeping", n.keepMailHouse)
 	}
 	parts.run("housekeeping", func(ctx context.Context) error { n.housekeep(ctx); return nil })
 	n.welcome()

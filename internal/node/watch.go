@@ -19,11 +19,18 @@ const (
 // welcome tells the operator what runs and what to try next.
 func (n *Node) welcome() {
 	self := n.network.Self()
-	fmt.Fprintf(n.opt.Out, "restante %s: a Whisper node that relays encrypted envelopes\n\n", n.opt.Version)
+	role := "a Whisper node that relays encrypted envelopes"
+	if n.mail != nil {
+		role = "a mail server that relays and keeps encrypted envelopes"
+	}
+	fmt.Fprintf(n.opt.Out, "restante %s: %s\n\n", n.opt.Version, role)
 	fmt.Fprintf(n.opt.Out, "  address  %s\n", self.Node)
 	fmt.Fprintf(n.opt.Out, "           (%s)\n", self.Source)
 	fmt.Fprintf(n.opt.Out, "  data     %s\n", n.opt.DataDir)
 	fmt.Fprintf(n.opt.Out, "  socket   %s\n", n.opt.Socket)
+	if n.mail != nil {
+		fmt.Fprintf(n.opt.Out, "  archive  %s\n", n.opt.Mail.ArchiveDir)
+	}
 	if n.opt.OpsListen != "" {
 		fmt.Fprintf(n.opt.Out, "  metrics  http://%s/metrics\n", n.opt.OpsListen)
 	}
@@ -80,6 +87,11 @@ func (n *Node) apply(s Settings) {
 	}
 	n.relay.Tune(s.Tune)
 	n.pool = s.Tune
+	if n.mail != nil {
+		n.mail.server.SetLimits(s.Mail.Limits)
+		n.mail.server.SetRules(s.Mail.Rules)
+		n.mail.server.SetClosing(s.Mail.Closing)
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	report := func(err error) {

@@ -1,0 +1,36 @@
+package mailnet
+
+import (
+	"github.com/restante-im/restante/internal/fault"
+	"github.com/restante-im/restante/internal/history"
+)
+
+// Transport gives the means to ask the peer for history: mail/1 if it serves that, else the older forms. A form other
+// than 0 is the only one used; the error says that the peer does not have it.
+func (r *Remote) Transport(seal Seal, form history.Form) (history.Transport, error) {
+	r.net.mu.Lock()
+	c := r.mail1
+	r.net.mu.Unlock()
+	own := c != nil && c.serves()
+	switch {
+	case own && (form == 0 || form == history.ByArrival):
+		return c.transport(), nil
+	case form == history.ByArrival:
+		return nil, fault.E("fetch", fault.Invalid, nil, "this mail server does not speak mail/1: leave the form out, and it is asked in the form that it knows")
+	case form == 0:
+		return r.Legacy(seal), nil
+	}
+	return only{r.Legacy(seal), form}, nil
+}
+
+// only restricts a transport to one form.
+type only struct {
+	history.Transport
+	form history.Form
+}
+
+func (o only) Caps() history.Caps {
+	caps := o.Transport.Caps()
+	caps.Forms = []history.Form{o.form}
+	return caps
+}
