@@ -15,3 +15,7 @@ func open(o archivetest.Options) (archive.Archive, error) {
 func TestLaw(t *testing.T) {
 	archivetest.Suite(t, open, archivetest.Traits{Volatile: true})
 }
+
+func TestHistory(t *testing.T) {
+	archivetest.History(t, open, archivetest.Traits{Volatile: true})
+}
