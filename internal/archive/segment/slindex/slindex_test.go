@@ -269,7 +269,7 @@ func TestShapes(t *testing.T) {
 		{"empty", nil},
 		{"one", corpus(1, 1, 1)},
 		{"one topic", corpus(3000, 1, 1000)},
-		{"all topics distinct", corpus(3000, 1<<31, 1000)},
+		{"all topics distinct", corpus(3000, 1<<30, 1000)},
 		{"same second and prefix", same},
 		{"holes only", holes},
 	}
