@@ -2,12 +2,15 @@ package node
 
 import (
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/restante-im/restante/internal/archive"
 	"github.com/restante-im/restante/internal/devp2p"
 	"github.com/restante-im/restante/internal/envelope"
 	"github.com/restante-im/restante/internal/filter"
+	"github.com/restante-im/restante/internal/mailserver"
 	"github.com/restante-im/restante/internal/ops"
 	"github.com/restante-im/restante/internal/relay"
 )
@@ -17,10 +20,26 @@ type figures struct {
 	relay.Status
 	network devp2p.Stats
 	filter  filter.Stats
+	mail    mailserver.Stats // of a mail server
+	archive archive.Stats
 }
 
-func (n *Node) figures() figures {
-	return figures{Status: n.relay.Status(), network: n.network.Stats(), filter: n.filters.Stats()}
+func (n *Node) figures() figures { return n.figuresOf(n.relay.Status()) }
+
+func (n *Node) figuresOf(st relay.Status) figures {
+	f := figures{Status: st, network: n.network.Stats(), filter: n.filters.Stats()}
+	if n.mail != nil {
+		f.mail, f.archive = n.mail.server.Stats(), n.mail.archive.Stats()
+	}
+	return f
+}
+
+// rows are all metrics of this node.
+func (n *Node) rows() []row {
+	if n.mail == nil {
+		return slices.Concat(gossipRows(), otherRows())
+	}
+	return slices.Concat(gossipRows(), otherRows(), mailRows())
 }
 
 // freshness is how long figures serve, so that a scrape of many metrics asks the parts once.
@@ -40,7 +59,7 @@ func (n *Node) metrics() []ops.Metric {
 		return last
 	}
 	var list []ops.Metric
-	for _, row := range append(gossipRows(), otherRows()...) {
+	for _, row := range n.rows() {
 		list = append(list, ops.Metric{
 			Name: row.name, Help: row.help, Kind: row.kind, Labels: row.labels,
 			Value: func() float64 { f := fresh(); return row.value(&f) },
@@ -51,9 +70,9 @@ func (n *Node) metrics() []ops.Metric {
 
 // counters are the figures that `restante status` shows: those of /metrics that are not zero and have no labels.
 func (n *Node) counters(st relay.Status) map[string]float64 {
-	f := figures{Status: st, network: n.network.Stats(), filter: n.filters.Stats()}
+	f := n.figuresOf(st)
 	out := map[string]float64{}
-	for _, row := range append(gossipRows(), otherRows()...) {
+	for _, row := range n.rows() {
 		if v := row.value(&f); v != 0 && row.labels == nil {
 			out[row.name] = v
 		}
@@ -98,7 +117,7 @@ func gossipRows() []row {
 		counter("restante_acknowledged_total", "Packets of peers that were acknowledged.", func(f *figures) uint64 { return f.Stats.Acks }),
 		counter("restante_unacknowledged_total", "Packets of peers that were not acknowledged, though the peer may wait for it.", func(f *figures) uint64 { return f.Stats.AcksSkipped }),
 		counter("restante_confirmed_total", "Confirmations by peers of envelopes posted here.", func(f *figures) uint64 { return f.Counters.Confirmed }),
-		counter("restante_requests_total", "History requests, which this node does not answer.", func(f *figures) uint64 { return f.Counters.Requests }),
+		counter("restante_requests_total", "History requests in the older forms, whether answered or not.", func(f *figures) uint64 { return f.Counters.Requests }),
 		counter("restante_penalties_total", "Offences by peers of the kind that leads to a disconnect.", func(f *figures) uint64 { return f.Stats.Penalties }),
 		counter("restante_disconnects_total", "Connections ended for what the peer did.", func(f *figures) uint64 { return f.Stats.Disconnects }),
 		counter("restante_slow_readers_total", "Connections ended because the peer did not read.", func(f *figures) uint64 { return f.Stats.SlowReaders }),
