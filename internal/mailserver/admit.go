@@ -1,0 +1,193 @@
+package mailserver
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/restante-im/restante/internal/fault"
+)
+
+// busyRetry is when to ask again after a Busy refusal.
+const busyRetry = 2 * time.Second
+
+const (
+	maxSources    = 1 << 14 // that asked within forgetAfter
+	forgetAfter   = time.Minute
+	secondsPerDay = 24 * 60 * 60
+)
+
+// ask admits a request or refuses it.
+func (m *machine) ask(ev asked) {
+	if _, ok := m.tasks[ev.id]; ok {
+		return
+	}
+	if e := m.refusal(ev); e.err != nil {
+		e.id = ev.id
+		m.do(e)
+		return
+	}
+	c := m.connOf(ev.who)
+	s := c.source
+	m.total.requests--
+	s.bucket.requests--
+	c.bucket.requests--
+	c.used, s.used = m.now, m.now
+	t := &task{id: ev.id, conn: c, asked: m.now, progress: m.now, need: PacketBytes}
+	m.tasks[t.id] = t
+	c.tasks = append(c.tasks, t)
+	m.open++
+	s.open++
+	c.waiting = append(c.waiting, t)
+	m.promote(c)
+	if m.sweepAt.IsZero() {
+		m.sweepAt = m.now.Add(time.Second)
+	}
+	if m.forgetAt.IsZero() {
+		m.forgetAt = m.now.Add(forgetAfter)
+	}
+}
+
+// refusal says why a request may not be admitted now; its err is nil when it may. The counts of one that is unknown are
+// zero.
+func (m *machine) refusal(ev asked) end {
+	c, s := m.conns[ev.who.Conn], m.sources[sourceKey(ev.who)]
+	if c != nil {
+		s = c.source
+	}
+	switch {
+	case m.closing:
+		return m.errClosing(0)
+	case m.dayIsUsed():
+		return m.errDay(0)
+	case c != nil && c.open() >= MaxRunning+MaxWaiting:
+		return busy("%d requests of this connection are open; wait for an answer first", c.open())
+	case s != nil && s.open >= m.sourceMost(), s == nil && m.sourceMost() == 0:
+		return busy("the mail server is answering as many requests as it can; ask again soon")
+	case s == nil && len(m.sources) >= maxSources:
+		return busy("the mail server is asked by too many at once; ask again soon")
+	}
+	return m.tooMany(c, s)
+}
+
+// sourceMost is how many requests a source may have open: the fewer, the fewer are left. However many sources ask for
+// all they can get, so there is always something left for another.
+func (m *machine) sourceMost() int { return min(MaxSource, MaxOpen-m.open) }
+
+// tooMany holds a request against the allowances.
+func (m *machine) tooMany(c *conn, s *source) end {
+	var wait time.Duration
+	var most int
+	hold := func(b *bucket, a Allowance) {
+		if w := b.untilRequest(a, m.now); w > wait {
+			wait, most = w, a.Requests
+		}
+	}
+	hold(&m.total, m.limits.Total)
+	if s != nil && !s.alone {
+		hold(&s.bucket, m.limits.Source)
+	}
+	if c != nil && !c.trusted {
+		hold(&c.bucket, m.limits.Conn)
+	}
+	if wait == 0 {
+		return end{}
+	}
+	text := fmt.Sprintf("more than %d requests a minute; ask again in %d s", most, int(wait/time.Second)+1)
+	return end{err: fault.E("", fault.Limit, nil, text), retryAfter: wait}
+}
+
+func busy(format string, a ...any) end {
+	return end{err: fault.Errorf("", fault.Busy, format, a...), retryAfter: busyRetry}
+}
+
+func (m *machine) errClosing(id uint64) end {
+	return end{id: id, err: fault.E("", fault.Closed, nil, "the mail server is shutting down")}
+}
+
+func (m *machine) errDay(id uint64) end {
+	err := fault.E("", fault.Limit, nil, "the mail server has sent all that its operator grants for a day; ask again after midnight UTC, or ask another")
+	return end{id: id, err: err, retryAfter: untilMidnight(m.now)}
+}
+
+func untilMidnight(now time.Time) time.Duration {
+	return now.UTC().Truncate(secondsPerDay * time.Second).Add(secondsPerDay * time.Second).Sub(now)
+}
+
+func (m *machine) dayIsUsed() bool {
+	return m.limits.BytesPerDay > 0 && m.today >= m.limits.BytesPerDay
+}
+
+// checkDay ends everything when the day's bytes are used up.
+func (m *machine) checkDay() {
+	if m.dayIsUsed() {
+		m.endAll(m.errDay)
+	}
+}
+
+func (m *machine) endAll(why func(id uint64) end) {
+	for _, t := range m.allTasks() {
+		m.end(t, why(t.id))
+	}
+}
+
+// allTasks lists the tasks in the order in which their sources, connections and they themselves came.
+func (m *machine) allTasks() []*task {
+	var list []*task
+	for _, s := range m.list {
+		for _, c := range s.conns {
+			list = append(list, c.tasks...)
+		}
+	}
+	return list
+}
+
+// sourceKey tells sources apart. Who shares with none is alone; the zero byte keeps such keys apart from prefixes.
+func sourceKey(who Asker) string {
+	if who.Source == "" || who.Trusted {
+		return fmt.Sprintf("\x00%d", who.Conn)
+	}
+	return who.Source
+}
+
+// connOf finds or makes the connection of an asker, and its source.
+func (m *machine) connOf(who Asker) *conn {
+	if c := m.conns[who.Conn]; c != nil {
+		return c
+	}
+	key := sourceKey(who)
+	s := m.sources[key]
+	if s == nil {
+		s = &source{key: key, alone: key != who.Source, bucket: newBucket(m.limits.Source, m.now)}
+		m.sources[key] = s
+		m.list = append(m.list, s)
+	}
+	c := &conn{id: who.Conn, source: s, trusted: who.Trusted, bucket: newBucket(m.limits.Conn, m.now)}
+	m.conns[c.id] = c
+	s.conns = append(s.conns, c)
+	return c
+}
+
+func (c *conn) open() int { return c.running + len(c.waiting) }
+
+// forgetConn forgets a connection that is gone and has nothing under way, and with the last one its source, if that has
+// not asked for so long that its allowance has filled up again.
+func (m *machine) forgetConn(c *conn) {
+	if len(c.tasks) > 0 || !c.gone && m.now.Sub(c.used) < forgetAfter {
+		return
+	}
+	if m.conns[c.id] == c {
+		delete(m.conns, c.id)
+	}
+	s := c.source
+	s.conns = slices.DeleteFunc(s.conns, func(o *conn) bool { return o == c })
+	m.forgetSource(s)
+}
+
+func (m *machine) forgetSource(s *source) {
+	if len(s.conns) > 0 || !s.alone && m.now.Sub(s.used) < forgetAfter {
+		return
+	}
+	delete(m.sources, s.key)
+	m.list = slices.DeleteFunc(m.list, func(o *source) bool { return o == s })
+}
