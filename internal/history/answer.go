@@ -43,6 +43,7 @@ func (f *Fetch) heard() {
 func (f *Fetch) got(g Got) {
 	a := f.ask
 	f.heard()
+	a.packets++
 	f.report.Answered = true
 	size := int64(0)
 	for _, env := range g.Envelopes {
@@ -64,15 +65,17 @@ func (f *Fetch) got(g Got) {
 	}
 	if a.form == ByArrival && g.Through > f.pos.Arrival && !a.cut {
 		f.moveTo(Position{Form: ByArrival, Epoch: f.pos.Epoch, Arrival: g.Through})
-		a.moved, a.fruit = true, f.now
+		if a.moved = true; len(g.Envelopes) == 0 {
+			a.fruit = f.now
+		}
 	}
 	switch {
 	case a.cut || f.full() && a.form != Paged:
 		f.closeAsk()
 		f.finishAs(EndLimited)
-	case a.count > maxAnswer || a.count > maxAnswerPage && a.form == Paged:
+	case a.packets > maxAnswer || a.packets > maxAnswerPage && a.form == Paged:
 		f.closeAsk()
-		f.fail(corrupt("does not end its answer, after %d envelopes", a.count))
+		f.fail(corrupt("does not end its answer, after %d packets", a.packets))
 	}
 }
 
@@ -101,7 +104,6 @@ func (f *Fetch) takeAll(a *ask, list []*envelope.Envelope, size int64) (anything
 		}
 		f.seen.add(a.last)
 		f.taken++
-		a.count++
 		f.bytes += int64(len(env.Raw()))
 		kept += int64(len(env.Raw()))
 		f.spread.add(env.Sent())
@@ -153,22 +155,21 @@ func (f *Fetch) whole(a *ask, e Ended) bool {
 	unsent := e.Last != envelope.Hash{} && e.Last != a.last && !f.seen.has(e.Last)
 	switch {
 	case a.refused:
-		// What was delivered meanwhile is not taken twice, so every turn brings something.
+		f.smaller(a)
+		return false
 	case unsent:
 		f.report.Unsent++
-		if f.again {
-			f.doubt = true
-			return true
+		if !f.again {
+			f.again = true
+			return false
 		}
-		f.again = true
-	default:
-		return true
+		f.doubt = true
 	}
-	f.smaller(a)
-	return false
+	return true
 }
 
-// smaller makes the next question bring less than the last one.
+// smaller makes the next question bring less than the last one, and wait for the consumer. What was delivered meanwhile is
+// not taken twice, so every turn brings something.
 func (f *Fetch) smaller(a *ask) {
 	f.drain = true
 	if a.form == Paged {

@@ -20,8 +20,8 @@ const (
 	maxRetries    = 5        // questions in a row that are put off or come to nothing
 	maxRestarts   = 2        // epochs that end under a fetch
 	maxAsks       = 1 << 20
-	maxAnswer     = 1 << 24          // envelopes of one answer,
-	maxAnswerPage = 8 * MaxPageLimit // and of one page: servers overdo it, but not endlessly
+	maxAnswer     = 1 << 24          // packets of one answer,
+	maxAnswerPage = 8 * MaxPageLimit // and of one page: some servers overdo it, but not endlessly
 	clockAhead    = 60               // seconds beyond now that "until now" reaches, for clocks that run ahead
 	longestPause  = 2 * time.Minute
 	firstPause    = 2 * time.Second // before asking again; doubled each time
@@ -83,9 +83,9 @@ type ask struct {
 	last    envelope.Hash
 	credit  int64 // ByArrival: bytes that the server may send now
 	budget  int64 // ByArrival: and in all
-	count   int   // envelopes taken
-	refused bool  // there was no room
-	cut     bool  // Plan.Limit was reached within the answer
+	packets int
+	refused bool // there was no room
+	cut     bool // Plan.Limit was reached within the answer
 }
 
 // New makes the fetch of a plan from a server. The error is an Invalid or Limit fault about the plan. The fetch begins
