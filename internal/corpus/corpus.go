@@ -138,6 +138,11 @@ func (k *Corpus) At(i int) *envelope.Envelope {
 	panic("corpus: a checked Config cannot be sealed: " + err.Error()) // a defect of this package
 }
 
+// TopicOf is the topic of the i-th envelope, without making the envelope.
+func (k *Corpus) TopicOf(i int) envelope.Topic {
+	return k.topics[k.draw(k.random(purposeEnvelope, uint64(i)))]
+}
+
 // draw picks a topic.
 func (k *Corpus) draw(r *rand.ChaCha8) int {
 	if !k.c.Zipf {

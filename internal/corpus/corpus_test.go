@@ -49,6 +49,9 @@ func TestShape(t *testing.T) {
 			if n := len(e.Raw()); n < size.rlp || n > size.rlp+2 { // a nonce of up to three bytes
 				t.Fatalf("%d bytes of RLP, want %d", n, size.rlp)
 			}
+			if k.TopicOf(i) != e.Topic() {
+				t.Fatalf("envelope %d has the topic %v, not %v", i, e.Topic(), k.TopicOf(i))
+			}
 			if e.PoW() < c.PoW || e.TTL() != c.TTL {
 				t.Fatalf("PoW %g, TTL %d", e.PoW(), e.TTL())
 			}

@@ -3,6 +3,11 @@ package main
 import (
 	"flag"
 	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/ethereum/go-ethereum/whisper/mailserver"
+	"github.com/ethereum/go-ethereum/whisper/whisperv6"
 )
 
 type relayReport struct {
@@ -10,6 +15,21 @@ type relayReport struct {
 	Pool  int    `json:"pool"`
 	Peers int    `json:"peers"`
 	usage
+}
+
+// countingServer says when it has archived what was expected.
+type countingServer struct {
+	*mailserver.WMailServer
+	archived atomic.Int64
+	announce int64
+}
+
+// Archive is called by whisper once for each envelope that it pools.
+func (s *countingServer) Archive(env *whisperv6.Envelope) {
+	s.WMailServer.Archive(env)
+	if n := s.archived.Add(1); n == s.announce {
+		say(map[string]any{"event": "archived", "envelopes": n})
+	}
 }
 
 // runRelay is a plain node, and a mail server if told so. Lines on standard input: "cpu" prints what it has used, "peer ENODE" connects, "stop" ends.
@@ -21,6 +41,7 @@ func runRelay(args []string) error {
 	minPoW := f.Float64("min-pow", 0, "minimum PoW")
 	maxSize := f.Uint("max-size", 0, "largest message and packet in bytes (0: go-ethereum's 1 MiB)")
 	mail := f.String("mail-dir", "", "be a mail server with its archive in this directory")
+	announce := f.Int64("announce", 0, "say when so many envelopes have been archived")
 	password := f.String("mail-password", "", "that opens requests to the mail server")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -29,13 +50,16 @@ func runRelay(args []string) error {
 	if err != nil {
 		return err
 	}
+	var mailMS float64
 	if *mail != "" {
+		opened := time.Now()
 		m, err := newMailServer(w, *mail, *password)
 		if err != nil {
 			return err
 		}
+		mailMS = float64(time.Since(opened).Nanoseconds()) / 1e6
 		defer m.Close()
-		w.RegisterServer(m)
+		w.RegisterServer(&countingServer{WMailServer: m, announce: *announce})
 	}
 	if err := w.Start(); err != nil {
 		return err
@@ -45,7 +69,7 @@ func runRelay(args []string) error {
 		return err
 	}
 	defer host.Stop()
-	say(map[string]any{"event": "ready", "enode": host.Server.Self().URLv4()})
+	say(map[string]any{"event": "ready", "enode": host.Server.Self().URLv4(), "mail_ms": mailMS})
 	if err := keepAll(host, to); err != nil {
 		return err
 	}

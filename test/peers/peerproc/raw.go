@@ -34,7 +34,8 @@ func StartRaw(bin string, args ...string) (*Raw, error) {
 
 // Ready is the first line of a relay and of a listening sink.
 type Ready struct {
-	Enode string `json:"enode"`
+	Enode  string  `json:"enode"`
+	MailMS float64 `json:"mail_ms"` // a relay that is a mail server: how long opening its archive took
 }
 
 // Usage is what a raw process has used. It is part of all reports.
