@@ -19,6 +19,7 @@ without a restart is named in the log. Flags come before the file.`
 
 const serveExample = `  restante serve
   restante serve --data-dir ~/inbox --listen :30304 --static enode://…@192.0.2.9:30303
+  restante serve --mailserver --set archive.cap=50GiB
   restante serve --config /etc/restante/restante.toml
   restante serve --set gossip.max_ttl=30m --set log.level=debug`
 
@@ -40,6 +41,7 @@ func serveFlags() []struct{ flag, key, usage string } {
 		{"advertise", "network.advertise", "tell others to reach the node at this `ADDRESS`"},
 		{"static", "network.static", "stay connected with these `NODES`, with commas between them"},
 		{"trusted", "network.trusted", "let these `NODES` in beyond the limits, with commas between them"},
+		{"mailserver", "mailserver.enabled", "be a mail server: keep what passes by and hand it to those who ask"},
 		{"max-peers", "network.max_peers", "`NUMBER` of peers at the same time"},
 		{"socks5", "network.socks5", "dial through the proxy at this `ADDRESS`"},
 		{"min-pow", "gossip.min_pow", "refuse envelopes with a smaller proof of work than this `NUMBER`"},
@@ -62,6 +64,9 @@ func (a *App) serveCommand() *cobra.Command {
 	var set overrides
 	for _, f := range serveFlags() {
 		value := flags.String(f.flag, "", f.usage)
+		if k, _ := config.Find(f.key); k.Type == "boolean" {
+			flags.Lookup(f.flag).NoOptDefVal = "true"
+		}
 		set = append(set, override{key: f.key, value: func() (string, bool) { return *value, flags.Changed(f.flag) }})
 	}
 	pairs := flags.StringArray("set", nil, "set a configuration `KEY=VALUE`; `restante config explain` lists the keys")
