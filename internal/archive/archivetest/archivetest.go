@@ -129,13 +129,17 @@ func (c *Clock) Advance(d time.Duration) {
 // Mail returns an envelope whose data has so many bytes. Another serial makes another envelope; the same arguments make
 // the same one.
 func Mail(serial uint64, sent uint32, topic envelope.Topic, size int) *envelope.Envelope {
+	const ttl = 60
+	return envelope.New(sent+ttl, ttl, topic, dataOf(serial, size), serial)
+}
+
+func dataOf(serial uint64, size int) []byte {
 	data := make([]byte, size)
 	rng := rand.New(rand.NewPCG(serial, uint64(size)))
 	for i := 0; i+8 <= len(data); i += 8 {
 		binary.LittleEndian.PutUint64(data[i:], rng.Uint64())
 	}
-	const ttl = 60
-	return envelope.New(sent+ttl, ttl, topic, data, serial)
+	return data
 }
 
 // Topic returns the i-th of many topics that have nothing in common.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/restante-im/restante/internal/archive"
 	"github.com/restante-im/restante/internal/envelope"
@@ -18,7 +19,8 @@ import (
 // clonesPerRun is how many clones are taken of one archive before the next is begun.
 const clonesPerRun = 10
 
-// testCrash pulls the plug at the moments at which puts return, and opens what is left.
+// testCrash pulls the plug at the moments at which puts return, and between the operations of the disk that they are made
+// of, and opens what is left.
 func testCrash(t *testing.T, open Opener) {
 	for i := range (*clones + clonesPerRun - 1) / clonesPerRun {
 		s := *seed + uint64(i)
@@ -60,7 +62,8 @@ type crasher struct {
 func crashRun(ctx context.Context, open Opener, seed uint64, wrap func(vfs.FS) vfs.FS) error {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	c := &crasher{open: open, clock: NewClock(), disk: vfs.NewCrashableMem(), ledger: newLedger(), left: clonesPerRun}
-	c.o = Options{FS: wrap(c.disk), Dir: archiveDir, Now: c.clock.Now, Slice: 1 << (10 + rng.IntN(8))}
+	c.o = Options{Dir: archiveDir, Now: c.clock.Now, Slice: 1 << (10 + rng.IntN(8))}
+	c.o.FS = errorfs.Wrap(wrap(c.disk), c.hook(ctx, rand.New(rand.NewPCG(seed, 0))))
 	a, err := open(c.o)
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
@@ -110,10 +113,9 @@ func (c *crasher) write(ctx context.Context, rng *rand.Rand, serial uint64) erro
 		if err := c.ledger.putSome(ctx, c.a, list); err != nil {
 			return fmt.Errorf("put: %w", err)
 		}
-		now, more := c.take(rng.IntN(4) == 0)
+		now, more := c.take(rng.IntN(6) == 0)
 		if now {
-			d := c.ledger.due()
-			if err := c.check(ctx, randomClone(c.disk, rng), d, rng, 1); err != nil {
+			if err := c.crash(ctx, rng); err != nil {
 				return err
 			}
 		}
@@ -129,11 +131,35 @@ func (c *crasher) write(ctx context.Context, rng *rand.Rand, serial uint64) erro
 	}
 }
 
+// hook pulls the plug before some operations of the disk.
+func (c *crasher) hook(ctx context.Context, rng *rand.Rand) errorfs.Injector {
+	var one sync.Mutex
+	return errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind.ReadOrWrite() == errorfs.OpIsRead && op.Kind != errorfs.OpOpenDir {
+			return nil
+		}
+		one.Lock()
+		defer one.Unlock()
+		if now, _ := c.take(rng.IntN(4) == 0); now {
+			if err := c.crash(ctx, rng); err != nil {
+				c.fail(fmt.Errorf("before %v of %s: %w", op.Kind, op.Path, err))
+			}
+		}
+		return nil
+	})
+}
+
+// crash checks what a power cut leaves now.
+func (c *crasher) crash(ctx context.Context, rng *rand.Rand) error {
+	d := c.ledger.due()
+	return c.check(ctx, randomClone(c.disk, rng), d, rng, 1)
+}
+
 func randomBatch(rng *rand.Rand, serial *uint64) (list []*envelope.Envelope) {
 	for range 1 + rng.IntN(20) {
 		*serial++
 		size := rng.IntN(300)
-		if rng.IntN(30) == 0 {
+		if rng.IntN(12) == 0 {
 			size = rng.IntN(20_000)
 		}
 		list = append(list, Mail(*serial, start-rng.Uint32N(3), Topic(rng.IntN(5)), size))

@@ -44,7 +44,7 @@ func newFailing(open Opener, seed uint64, kinds func(errorfs.Op) bool, cause err
 
 // testFailingWrites: a put that fails leaves nothing visible, reads go on, and all is well when the disk is.
 func testFailingWrites(t *testing.T, open Opener) {
-	for i := range uint64(12) {
+	for i := range uint64(6) {
 		if err := failingRun(t.Context(), open, *seed+i, writes, errorfs.ErrInjected); err != nil {
 			t.Fatalf("seed %d: %v", *seed+i, err)
 		}
@@ -53,7 +53,7 @@ func testFailingWrites(t *testing.T, open Opener) {
 
 // testFullDisk is the same for a disk that has no room.
 func testFullDisk(t *testing.T, open Opener) {
-	for i := range uint64(8) {
+	for i := range uint64(4) {
 		if err := failingRun(t.Context(), open, *seed+i, space, syscall.ENOSPC); err != nil {
 			t.Fatalf("seed %d: %v", *seed+i, err)
 		}

@@ -157,7 +157,7 @@ func (r *rig) pruneAgainAndAgain(ctx context.Context) {
 	}
 }
 
-// honest tells whether a record is what its bytes say, and belongs to the query.
+// honest tells whether a record is what its bytes say, was made by Mail, and belongs to the query.
 func honest(q archive.Query, r archive.Record) error {
 	e, err := envelope.Decode(r.Raw)
 	if err != nil {
@@ -165,6 +165,9 @@ func honest(q archive.Query, r archive.Record) error {
 	}
 	if want := recordOf(e, r.Arrival, r.Arrived); differs(r, want) != nil || !bytes.Equal(r.Raw, e.Raw()) {
 		return fmt.Errorf("%s is really %s", brief(r), brief(want))
+	}
+	if !bytes.Equal(e.Data(), dataOf(e.Nonce(), len(e.Data()))) {
+		return fmt.Errorf("%s was never put", brief(r))
 	}
 	if !admits(q, r) {
 		return fmt.Errorf("%s does not belong to %s", brief(r), describe(q))
