@@ -69,7 +69,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 func TestEveryCommandIsDocumented(t *testing.T) {
 	page := output(t, "man")
 	for _, command := range []string{"serve", "status", "peers", "peers add", "peers remove", "key show", "key export",
-		"key import", "config print", "config check", "config explain", "post", "listen", "version", "completion"} {
+		"key import", "members invite", "members list", "members add", "members revoke", "members remove", "config print", "config check", "config explain", "post", "listen", "version", "completion"} {
 		if !strings.Contains(page, "\n.SS \""+command) {
 			t.Errorf("the manual page lacks %q", command)
 		}

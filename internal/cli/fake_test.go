@@ -50,6 +50,9 @@ func (f *fakeNode) Call(_ context.Context, result any, method string, args ...an
 		return err
 	}
 	answer, ok := answers()[method]
+	if f.getenv("MEMBERS") == "0" && method == "members_list" {
+		answer = "[]"
+	}
 	if !ok {
 		return fault.Errorf(method, fault.NotFound, "the method %s does not exist/is not available", method)
 	}
@@ -78,6 +81,11 @@ func (f *fakeNode) record(method string, args []any) error {
 	return err
 }
 
+// anna is a member as the fake node has it.
+const anna = `{"id":"1f0c2a9b","name":"Anna","devices":[{"id":"d0112233445566","added":"2026-11-22T18:30:00Z"},
+	{"id":"d0aabbccddeeff","added":"2026-11-22T18:40:00Z"}],"maxDevices":4,"bytesPerDay":500000000,"usedToday":123456,
+	"created":"2026-11-22T18:00:00Z","invited":"2026-11-29T18:00:00Z"}`
+
 func answers() map[string]string {
 	return map[string]string{
 		"shh_addSymKey":                  `"sym1"`,
@@ -89,8 +97,15 @@ func answers() map[string]string {
 		"shh_deleteKeyPair":              `true`,
 		"shh_post":                       `"0x` + strings.Repeat("ab", 32) + `"`,
 		"node_addPeer":                   `true`,
-		"node_reachable":                 `{"outcome":"unreachable","text":"nothing answers at the address","enode":"enode://0a0b@192.0.2.1:30303"}`,
-		"node_removePeer":                `true`,
+		"members_invite":                 `{"member":` + anna + `,"link":"restante://join?server=enode%3A%2F%2F0a0b&token=abc"}`,
+		"members_list": `[` + anna + `,{"id":"7e57ab1e","name":"Béla\u001b[2J","devices":[],"maxDevices":1,"bytesPerDay":0,
+			"usedToday":0,"created":"2026-11-20T09:00:00Z","revoked":"2026-11-21T09:00:00Z"}]`,
+		"members_add":          `{"member":` + anna + `,"made":true}`,
+		"members_revoke":       anna,
+		"members_remove":       anna,
+		"members_removeDevice": anna,
+		"node_reachable":       `{"outcome":"unreachable","text":"nothing answers at the address","enode":"enode://0a0b@192.0.2.1:30303"}`,
+		"node_removePeer":      `true`,
 		"node_status": `{"version":"1.2.3","enode":"enode://0a0b@192.0.2.1:30303","listen":"[::]:30303","dataDir":"/data",
 			"started":"2026-11-22T12:00:00Z","dialects":["one/6","two/1"],"peersConnected":3,"peersMax":50,"minPow":0.000002,
 			"fullNode":true,"clockOffset":-1.5,"pool":{"envelopes":1200,"bytes":987654},"health":[
