@@ -305,6 +305,10 @@ func (f *Fetch) checkTime() {
 	case a.alive.IsZero() && f.report.Answered:
 		f.closeAsk()
 		f.putOff(overdue("did not go on", at.Sub(a.asked)), 0)
+	case a.alive.IsZero() && slices.Contains(f.caps.Forms, Bare) && f.plan.After.IsZero():
+		f.closeAsk()
+		f.doubt = true // one that answers in the form Bare has nothing to say when it has nothing
+		f.finishAll()
 	case a.alive.IsZero():
 		f.closeAsk()
 		f.fail(overdue("did not answer", at.Sub(a.asked)))

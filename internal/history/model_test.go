@@ -312,6 +312,7 @@ func TestEveryFetchEnds(t *testing.T) {
 		"mute paged":       {quirks{forms: forms(history.Paged), mute: 1}, history.EndFailed, fault.Timeout},
 		"mute bare":        {quirks{forms: forms(history.Bare), mute: 1}, history.EndAssumed, 0},
 		"mute":             {quirks{forms: forms(history.ByArrival, history.Paged, history.Bare), mute: 1}, history.EndAssumed, 0},
+		"mute, bare first": {quirks{forms: forms(history.Bare, history.Paged), mute: 1}, history.EndAssumed, 0},
 		"always busy":      {quirks{forms: forms(history.Paged), busy: 1}, history.EndFailed, fault.Busy},
 		"stops":            {quirks{forms: forms(history.Paged), silent: 1}, history.EndFailed, fault.Timeout},
 		"keeps something":  {quirks{forms: forms(history.Paged), dropLast: 1}, history.EndAssumed, 0},
