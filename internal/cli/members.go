@@ -156,10 +156,12 @@ func membership(m *rpc.Member) string {
 	switch {
 	case !m.Revoked.IsZero():
 		return "revoked " + showTime(m.Revoked)
-	case !m.Invited.IsZero():
-		return "invited until " + showTime(m.Invited)
-	case len(m.Devices) == 0:
+	case len(m.Devices) == 0 && m.Invited.IsZero():
 		return "not joined"
+	case len(m.Devices) == 0:
+		return "invited until " + showTime(m.Invited)
+	case !m.Invited.IsZero():
+		return "member, link until " + showTime(m.Invited)
 	}
 	return "member"
 }
