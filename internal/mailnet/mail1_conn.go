@@ -24,6 +24,7 @@ const (
 // mail1Config is what a mail/1 connection is made of.
 type mail1Config struct {
 	Server Server // nil when this node is no mail server
+	Name   string // of the mail server, for people
 	// Join makes a node a member for a token; nil when nobody can join. It may be slow.
 	Join func(token string, node [32]byte) (Membership, error)
 	// Member reports whether a node is a member, for announcements; nil for not known.
@@ -358,7 +359,7 @@ func (c *mail1Conn) announce() mail1.Hello {
 	h := mail1.Hello{
 		Version: mail1.Version, Flags: mail1.Serves, Epoch: a.Epoch, Next: a.Next, Oldest: unix(a.Oldest), Closing: unix(a.Closing),
 		Keep: uint64(a.Keep / time.Second), Age: uint64(a.Age / time.Second),
-		MaxTopics: mail1.MaxTopics, MaxHashes: mail1.MaxHashes, MaxBudget: mail1Budget,
+		MaxTopics: mail1.MaxTopics, MaxHashes: mail1.MaxHashes, MaxBudget: mail1Budget, Name: c.cfg.Name,
 	}
 	if a.MembersOnly {
 		h.Flags |= mail1.MembersOnly

@@ -28,7 +28,7 @@ func FuzzConn(f *testing.F) {
 	page := mail1.Page{Question: mail1.Question{ID: 1, Credit: 1 << 20}}
 	list := []*envelope.Envelope{envelope.New(100, 50, topicA, []byte("data"), 0)}
 	f.Add(script(server, page, mail1.Cancel{ID: 1}, page))
-	f.Add(script(server, mail1.Hashes{Question: page.Question}, mail1.Credit{ID: 1, Bytes: mail1.MaxAmount}, mail1.Credit{ID: 1, Bytes: mail1.MaxAmount}))
+	f.Add(script(server, mail1.Hashes(page), mail1.Credit{ID: 1, Bytes: mail1.MaxAmount}, mail1.Credit{ID: 1, Bytes: mail1.MaxAmount}))
 	f.Add(script(server, mail1.Envelopes{ID: 1, Through: 5, List: list}, mail1.End{ID: 1, Through: 5, More: true}, mail1.HeldList{ID: 2, Until: []uint64{1<<64 - 1}}))
 	f.Add(script(server, mail1.Error{ID: 1, Kind: 200, Text: "x", RetryAfter: 1<<64 - 1}, mail1.Error{ID: 2, Kind: fault.Busy}))
 	f.Add(script(server, mail1.Fetch{ID: 1, Hashes: []envelope.Hash{{1}, {1}}}, mail1.Held{ID: 2, Hashes: []envelope.Hash{{1}}}, mail1.Join{ID: 3, Token: "x"}, server))

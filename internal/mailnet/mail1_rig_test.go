@@ -197,6 +197,27 @@ func (s *plainServer) records(ctx context.Context, req mailserver.Request) (list
 	}
 }
 
+// maker makes a mail server to test with, and the plain one whose archive it has.
+type maker func(t *testing.T) (*plainServer, mail1Config)
+
+// withEach runs a test with the mail server of this file and with the real one.
+func withEach(t *testing.T, test func(t *testing.T, make maker)) {
+	t.Run("plain server", func(t *testing.T) {
+		test(t, func(t *testing.T) (*plainServer, mail1Config) {
+			s := newPlainServer(t)
+			return s, mail1Of(s)
+		})
+	})
+	t.Run("mail server", func(t *testing.T) {
+		test(t, func(t *testing.T) (*plainServer, mail1Config) {
+			s := newPlainServer(t)
+			real := mailserver.New(mailserver.Options{Archive: s.archive, Rules: archive.Rules{Min: s.says.Keep, Age: s.says.Age}, Now: time.Now})
+			t.Cleanup(real.Close)
+			return s, mail1Of(real)
+		})
+	})
+}
+
 func mail1Of(s Server) mail1Config { return mail1Config{Server: s, Now: time.Now} }
 
 // start runs one side of a connection; its end is part of the test.
