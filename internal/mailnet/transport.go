@@ -1,6 +1,8 @@
 package mailnet
 
 import (
+	"context"
+
 	"github.com/restante-im/restante/internal/fault"
 	"github.com/restante-im/restante/internal/history"
 )
@@ -21,6 +23,17 @@ func (r *Remote) Transport(seal Seal, form history.Form) (history.Transport, err
 		return r.Legacy(seal), nil
 	}
 	return only{r.Legacy(seal), form}, nil
+}
+
+// Join redeems an invitation's token, so that the peer serves us as a member. name says what this device is called.
+func (r *Remote) Join(ctx context.Context, token, name string) (Membership, error) {
+	r.net.mu.Lock()
+	c := r.mail1
+	r.net.mu.Unlock()
+	if c == nil || !c.serves() {
+		return Membership{}, fault.E("join", fault.Invalid, nil, "this mail server knows no invitations: ask its operator to add your node by its key")
+	}
+	return c.Join(ctx, token, name)
 }
 
 // only restricts a transport to one form.

@@ -119,6 +119,9 @@ func (n *Node) join(token string, node [32]byte) (mailnet.Membership, error) {
 	if err != nil {
 		return mailnet.Membership{}, err
 	}
+	if m.BytesPerDay == 0 {
+		left = 0 // there is no quota that something could be left of
+	}
 	return mailnet.Membership{Name: m.Name, BytesPerDay: m.BytesPerDay, Left: left}, nil
 }
 

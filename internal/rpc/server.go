@@ -20,14 +20,15 @@ import (
 	"github.com/restante-im/restante/internal/keyring"
 )
 
-// Options are the parts that a Server connects. All but Cores must be set.
+// Options are the parts that a Server connects. All but Members and Cores must be set.
 type Options struct {
 	Gossip  Gossip
 	Admin   Admin
 	Health  Health
 	Keys    *keyring.Ring
 	Filters *filter.Set
-	Cores   int // for one proof of work; all of the machine's unless set
+	Members Members // nil unless the node is a mail server for its members
+	Cores   int     // for one proof of work; all of the machine's unless set
 }
 
 // Server answers JSON-RPC requests.
@@ -65,7 +66,8 @@ func services(o Options, bind func(context.Context) (context.Context, context.Ca
 		"shh": &shhAPI{
 			gossip: o.Gossip, keys: o.Keys, filters: o.Filters, bind: bind, work: newWorkshop(o.Cores),
 		},
-		"node": &nodeAPI{admin: o.Admin, gossip: o.Gossip, filters: o.Filters, health: o.Health},
+		"members": &membersAPI{o.Members},
+		"node":    &nodeAPI{admin: o.Admin, gossip: o.Gossip, filters: o.Filters, health: o.Health},
 	}
 }
 
