@@ -28,9 +28,18 @@ const (
 var sizes = [...]int{512, 2048}
 
 // runChild measures our rates in a process of its own, on one core, and prints them as the peer's helper prints its own.
-func runChild(name string, rounds int) error {
-	if name == "relay" {
+func runChild(ctx context.Context, name string, rounds int, with archiveArgs) error {
+	switch name {
+	case "relay":
 		return relayChild()
+	case "archive":
+		return archiveChild(ctx, with)
+	case "ask":
+		return askChild(ctx, with)
+	case "pipe":
+		return pipeChild(ctx, with)
+	case "scale":
+		return scaleChild(ctx, with)
 	}
 	runtime.GOMAXPROCS(1)
 	switch name {

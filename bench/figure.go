@@ -17,6 +17,8 @@ type figure struct {
 	Unit   string   `json:"unit"`
 	Target string   `json:"target,omitempty"`
 	OK     bool     `json:"ok"`
+
+	PeerRuns int `json:"peer_runs,omitempty"` // where they are fewer than ours
 }
 
 // target is what a figure must reach. Fields that are zero ask nothing.
@@ -62,6 +64,9 @@ func (p *printer) add(name, unit string, t target, ours, peer []float64) {
 			ratio = f.Ours / v
 			f.Ratio = &ratio
 		}
+		if len(peer) < len(ours) {
+			f.PeerRuns = len(peer)
+		}
 	}
 	f.OK = t.met(f.Ours, ratio)
 	switch {
@@ -77,6 +82,9 @@ func (p *printer) add(name, unit string, t target, ours, peer []float64) {
 	line := fmt.Sprintf("%-34s %10s %10s %8s %-12s %-14s", name, number(&f.Ours), number(f.Peer), number(f.Ratio), unit, f.Target)
 	if !f.OK {
 		line += " SHORT"
+	}
+	if f.PeerRuns > 0 {
+		line += fmt.Sprintf(" (peer: %d of %d runs)", f.PeerRuns, len(ours))
 	}
 	fmt.Println(line)
 }

@@ -41,15 +41,19 @@ type oursProcess struct {
 }
 
 func (b *bench) startOurs(ctx context.Context, static string) (relayProcess, error) {
+	if static != "" {
+		return b.serve(ctx, "--static", static)
+	}
+	return b.serve(ctx)
+}
+
+// serve runs our node as it comes out of the box, but for: any PoW, as the peer's relay takes any.
+func (b *bench) serve(ctx context.Context, more ...string) (relayProcess, error) {
 	dir, err := os.MkdirTemp(b.dir, "node-")
 	if err != nil {
 		return nil, err
 	}
-	// As it comes out of the box, but for: any PoW, as the peer's relay takes any.
-	args := []string{"serve", "--data-dir", dir, "--listen", "127.0.0.1:0", "--ops", "", "--min-pow", "0", "--log-level", "warn"}
-	if static != "" {
-		args = append(args, "--static", static)
-	}
+	args := append([]string{"serve", "--data-dir", dir, "--listen", "127.0.0.1:0", "--ops", "", "--min-pow", "0", "--log-level", "warn"}, more...)
 	p := &oursProcess{cmd: exec.Command(b.ours, args...), dir: dir, ended: make(chan struct{})}
 	p.cmd.Stderr = &p.stderr
 	if err := p.cmd.Start(); err != nil {
@@ -123,11 +127,14 @@ type peerProcess struct {
 }
 
 func (b *bench) startPeer(ctx context.Context, static string) (relayProcess, error) {
-	args := []string{"relay"}
 	if static != "" {
-		args = append(args, "-peer", static)
+		return b.runPeer(ctx, "-peer", static)
 	}
-	raw, err := peerproc.StartRaw(b.peer, args...)
+	return b.runPeer(ctx)
+}
+
+func (b *bench) runPeer(ctx context.Context, more ...string) (relayProcess, error) {
+	raw, err := peerproc.StartRaw(b.peer, append([]string{"relay"}, more...)...)
 	if err != nil {
 		return nil, err
 	}

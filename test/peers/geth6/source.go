@@ -99,11 +99,7 @@ func runSource(args []string) error {
 	}
 	say(map[string]any{"event": "connected", "run": fmt.Sprintf("%016x", s.run)})
 	if *hold {
-		for line := range lines() {
-			if line == "go" {
-				break
-			}
-		}
+		waitGo()
 	}
 	r := s.send(links, *await)
 	time.Sleep(*linger)
@@ -111,6 +107,15 @@ func runSource(args []string) error {
 	say(r)
 	close(done)
 	return nil
+}
+
+// waitGo waits for the line "go" on standard input.
+func waitGo() {
+	for line := range lines() {
+		if line == "go" {
+			return
+		}
+	}
 }
 
 func (s *source) setUp(topics int, topic string) error {
