@@ -29,6 +29,9 @@ func (m *machine) ask(ev asked) {
 	}
 	c := m.connOf(ev.who)
 	s := c.source
+	if m.open >= MaxOpen {
+		m.refuse(m.heaviest(s))
+	}
 	m.total.requests--
 	s.bucket.requests--
 	c.bucket.requests--
@@ -62,17 +65,45 @@ func (m *machine) refusal(ev asked) end {
 		return m.errDay(0)
 	case c != nil && c.open() >= MaxRunning+MaxWaiting:
 		return busy("%d requests of this connection are open; wait for an answer first", c.open())
-	case s != nil && s.open >= m.sourceMost(), s == nil && m.sourceMost() == 0:
-		return busy("the mail server is answering as many requests as it can; ask again soon")
+	case s != nil && s.open >= MaxSource:
+		return busy("%d requests from this network are open; wait for an answer first", s.open)
+	case m.open >= MaxOpen && m.heaviest(s) == nil:
+		return busy("the mail server has as many requests as it can take; ask again soon")
 	case s == nil && len(m.sources) >= maxSources:
 		return busy("the mail server is asked by too many at once; ask again soon")
 	}
 	return m.tooMany(c, s)
 }
 
-// sourceMost is how many requests a source may have open: the fewer, the fewer are left. However many sources ask for
-// all they can get, so there is always something left for another.
-func (m *machine) sourceMost() int { return min(MaxSource, MaxOpen-m.open) }
+// heaviest finds the request that makes room for one of s when no more may be open: the last one of the source with most
+// open, if it has not begun and that source is left with no fewer than s. So whatever some ask for, there is room for
+// others.
+func (m *machine) heaviest(s *source) *task {
+	most := 1
+	if s != nil {
+		most += s.open
+	}
+	var last *task
+	for _, o := range m.list {
+		if o.open > most {
+			if t := o.lastWaiting(); t != nil {
+				most, last = o.open, t
+			}
+		}
+	}
+	return last
+}
+
+func (s *source) lastWaiting() (last *task) {
+	for _, c := range s.conns {
+		for _, t := range c.tasks {
+			if !t.begun && t.phase != draining && (last == nil || t.id > last.id) {
+				last = t
+			}
+		}
+	}
+	return last
+}
 
 // tooMany holds a request against the allowances.
 func (m *machine) tooMany(c *conn, s *source) end {
@@ -95,6 +126,13 @@ func (m *machine) tooMany(c *conn, s *source) end {
 	}
 	text := fmt.Sprintf("more than %d requests a minute; ask again in %d s", most, int(wait/time.Second)+1)
 	return end{err: fault.E("", fault.Limit, nil, text), retryAfter: wait}
+}
+
+// refuse ends a request that has not begun.
+func (m *machine) refuse(t *task) {
+	e := busy("the mail server did not come to this request, for there are too many; ask again soon")
+	e.id = t.id
+	m.end(t, e)
 }
 
 func busy(format string, a ...any) end {

@@ -1,7 +1,7 @@
 package mailserver
 
 import (
-	"encoding/binary"
+	"hash/crc32"
 	"time"
 
 	"github.com/restante-im/restante/internal/archive"
@@ -104,5 +104,5 @@ func (f *fairness) refund(now time.Time, env *envelope.Envelope, source string) 
 
 // bucketOf spreads topics evenly, whatever pattern they have.
 func bucketOf(t envelope.Topic) int {
-	return int(binary.BigEndian.Uint32(t[:]) * 2654435761 >> 24)
+	return int(crc32.ChecksumIEEE(t[:]) % topicBuckets)
 }

@@ -8,13 +8,14 @@ import (
 
 // Bounds of answering. A request beyond a bound on requests is refused at once with a Busy fault.
 const (
-	MaxRunning = 4       // requests of a connection in progress
-	MaxWaiting = 16      // further requests of a connection
-	MaxSource  = 64      // open requests of a source
-	MaxOpen    = 2048    // open requests in all
-	MaxWalks   = 512     // of the archive, open at a time
-	MaxCount   = 1000    // records of a packet
-	MaxPacket  = 1 << 20 // bytes that a request may set as its packet size
+	MaxRunning  = 4       // requests of a connection in progress
+	MaxWaiting  = 16      // further requests of a connection
+	MaxSource   = 64      // open requests of a source
+	MaxOpen     = 2048    // open requests in all
+	MaxWalks    = 512     // answers in progress, not counting those that wait for a slow reader
+	sourceWalks = 16      // of MaxWalks, for one source
+	MaxCount    = 1000    // records of a packet
+	MaxPacket   = 1 << 20 // bytes that a request may set as its packet size
 
 	PacketBytes = 64 << 10        // usual size of a packet; a larger record comes alone
 	WindowBytes = 4 * PacketBytes // of one answer under way

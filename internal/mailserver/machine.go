@@ -17,11 +17,12 @@ type machine struct {
 	sources map[string]*source
 	list    []*source // the same, in the order in which they came
 
-	open, running, slots int   // over all sources
-	busy                 int   // turns in progress
-	underWay             int64 // over all tasks
-	virtual              int64 // virtual time: that of the source that had the last turn
-	estimate             int64 // what a turn costs on average
+	open, running, slots int     // over all sources
+	idle                 []*task // blocked and with a slot, the longest first
+	busy                 int     // turns in progress
+	underWay             int64   // over all tasks
+	virtual              int64   // virtual time: that of the source that had the last turn
+	estimate             int64   // what a turn costs on average
 	total                bucket
 	day                  int64 // the UTC day that today counts
 	today                int64
@@ -85,7 +86,6 @@ type task struct {
 	slot     bool // counts among the slots: it may hold a walk
 	asked    time.Time
 	progress time.Time // when something left, or was sent after everything had left
-	since    time.Time // when it became blocked
 	underWay int64
 	need     int64 // bytes that the next turn may send
 	charged  int64 // for the turn in progress
@@ -240,7 +240,8 @@ func (m *machine) turned(ev turned) {
 		t.progress = m.now
 	}
 	m.addUnderWay(t, ev.sent)
-	t.need, t.phase, t.since = ev.need, blocked, m.now
+	t.need = ev.need
+	m.block(t)
 	switch {
 	case ev.ended:
 		m.release(t)
@@ -352,7 +353,7 @@ func (m *machine) end(t *task, e end) {
 // release takes a task out of all counts; it remains while something of it is under way.
 func (m *machine) release(t *task) {
 	c := t.conn
-	m.freeSlot(t)
+	m.freeSlot(t) // blocked ones without a slot are not idle
 	m.open--
 	c.source.open--
 	if t.phase != waiting {
@@ -377,6 +378,7 @@ func (m *machine) dropDrained(t *task) {
 func (m *machine) freeSlot(t *task) {
 	if t.slot {
 		t.slot = false
+		m.idle = without(m.idle, t)
 		m.slots--
 		t.conn.source.slots--
 	}

@@ -45,8 +45,7 @@ func (m *machine) next() *task {
 }
 
 func (m *machine) nextOf(s *source) *task {
-	// As with open requests, the slots that one may have are the fewer, the fewer are left.
-	slotFree := s.slots < MaxWalks-m.slots
+	slotFree := s.slots < sourceWalks && (m.slots < MaxWalks || len(m.idle) > 0)
 	var best *task
 	for _, c := range s.conns {
 		if len(c.ready) == 0 || best != nil && c.share.virtual >= best.conn.share.virtual {
@@ -82,6 +81,9 @@ func (m *machine) giveTurn(t *task) {
 	c.ready = without(c.ready, t)
 	t.phase, t.begun = turning, true
 	if !t.slot {
+		if m.slots >= MaxWalks {
+			m.park(m.idle[0])
+		}
 		t.slot = true
 		m.slots++
 		s.slots++
@@ -121,8 +123,21 @@ func (m *machine) makeReady(t *task) {
 	}
 	s.share.active++
 	c.share.active++
+	m.idle = without(m.idle, t)
 	t.phase = ready
 	c.ready = append(c.ready, t)
+}
+
+// block has a task wait until more of it has left.
+func (m *machine) block(t *task) {
+	t.phase = blocked
+	m.idle = append(m.idle, t)
+}
+
+// park takes the slot of a blocked task.
+func (m *machine) park(t *task) {
+	m.freeSlot(t)
+	m.do(park{t.id})
 }
 
 func (c *conn) deactivate() {
@@ -157,12 +172,9 @@ func (m *machine) check(t *task) {
 	switch {
 	case t.phase == blocked && m.now.Sub(t.progress) >= StallTimeout:
 		m.end(t, end{id: t.id, err: fault.E("", fault.Timeout, nil, "the answer was not taken; ask again with a smaller budget or on a better line")})
-	case t.phase == blocked && t.slot && m.now.Sub(t.progress) >= parkAfter && m.now.Sub(t.since) >= parkAfter:
-		m.freeSlot(t)
-		m.do(park{t.id})
+	case t.phase == blocked && t.slot && m.now.Sub(t.progress) >= parkAfter:
+		m.park(t)
 	case !t.begun && t.phase != draining && m.now.Sub(t.asked) >= QueueTimeout:
-		e := busy("the mail server did not come to this request in time; ask again soon")
-		e.id = t.id
-		m.end(t, e)
+		m.refuse(t)
 	}
 }

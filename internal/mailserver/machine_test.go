@@ -1,0 +1,454 @@
+package mailserver
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/restante-im/restante/internal/fault"
+)
+
+var start = time.Unix(1_800_000_000, 0)
+
+// world plays everything around a machine, and holds it against what it promises.
+type world struct {
+	t    testing.TB
+	m    *machine
+	now  time.Time
+	ids  uint64
+	log  []string
+	jobs map[uint64]*played
+}
+
+// played is what the world knows of a task.
+type played struct {
+	id       uint64
+	who      Asker
+	turning  bool
+	ended    int
+	aborted  bool
+	underWay int64
+	room     int64
+	left     int64 // bytes still to be sent
+	slow     bool
+}
+
+func newWorld(t testing.TB, l Limits, workers int) *world {
+	return &world{t: t, m: newMachine(l, workers), now: start, jobs: map[uint64]*played{}}
+}
+
+func (w *world) fail(format string, a ...any) {
+	w.t.Helper()
+	w.t.Fatalf("%s\nlast steps:\n%s", fmt.Sprintf(format, a...), strings.Join(w.log[max(0, len(w.log)-30):], "\n"))
+}
+
+func (w *world) step(ev event) {
+	w.t.Helper()
+	w.log = append(w.log, fmt.Sprintf("%v %T%+v", w.now.Sub(start), ev, ev))
+	for _, a := range w.m.Step(w.now, ev) {
+		if e, ok := a.(end); ok {
+			w.log = append(w.log, fmt.Sprintf("    end %d: %v", e.id, e.err))
+		} else {
+			w.log = append(w.log, fmt.Sprintf("    %T%+v", a, a))
+		}
+		w.perform(a)
+	}
+	w.check()
+}
+
+func (w *world) perform(a action) {
+	switch a := a.(type) {
+	case turn:
+		j := w.jobs[a.id]
+		if j.turning || j.ended > 0 {
+			w.fail("turn of %d, which is turning (%v) or ended", a.id, j.turning)
+		}
+		if j.underWay > 0 && a.room < PacketBytes {
+			w.fail("turn of %d with no room: %d", a.id, a.room)
+		}
+		j.turning, j.room = true, a.room
+	case park:
+		if j := w.jobs[a.id]; j.turning || j.ended > 0 || j.underWay == 0 {
+			w.fail("park of %d, which does not wait", a.id)
+		}
+	case abort:
+		j := w.jobs[a.id]
+		if !j.turning {
+			w.fail("abort of %d, which has no turn", a.id)
+		}
+		j.aborted = true
+	case end:
+		j := w.jobs[a.id]
+		if j.turning {
+			w.fail("end of %d during its turn", a.id)
+		}
+		j.ended++
+	}
+}
+
+func (w *world) check() {
+	turning, underWay, open := 0, int64(0), 0
+	perConn, perSource := map[uint64]int{}, map[string]int{}
+	for _, j := range w.jobs {
+		if j.turning {
+			turning++
+		}
+		underWay += j.underWay
+		if j.ended > 1 {
+			w.fail("%d ended %d times", j.id, j.ended)
+		}
+		if j.ended == 0 {
+			open++
+			perConn[j.who.Conn]++
+			perSource[sourceKey(j.who)]++
+			if w.m.tasks[j.id] == nil {
+				w.fail("%d is forgotten", j.id)
+			}
+		}
+	}
+	for conn, n := range perConn {
+		if n > MaxRunning+MaxWaiting {
+			w.fail("%d requests open on connection %d", n, conn)
+		}
+	}
+	for s, n := range perSource {
+		if n > MaxSource {
+			w.fail("%d requests open of source %q", n, s)
+		}
+	}
+	if turning > w.m.workers || turning != w.m.busy {
+		w.fail("%d turns (machine: %d) for %d workers", turning, w.m.busy, w.m.workers)
+	}
+	if open > MaxOpen || open != w.m.open || w.m.slots > MaxWalks || underWay != w.m.underWay {
+		w.fail("open %d (machine %d), slots %d, under way %d (machine %d)", open, w.m.open, w.m.slots, underWay, w.m.underWay)
+	}
+	for _, c := range w.m.conns {
+		if c.running > MaxRunning {
+			w.fail("%d requests of connection %d are running", c.running, c.id)
+		}
+	}
+	for _, s := range w.m.list {
+		if s.slots > sourceWalks || s.share.active < 0 {
+			w.fail("source %q has %d slots, %d active", s.key, s.slots, s.share.active)
+		}
+	}
+	for _, k := range w.m.idle {
+		if k.phase != blocked || !k.slot {
+			w.fail("%d is no idle task", k.id)
+		}
+	}
+	if w.m.busy < w.m.workers && w.m.next() != nil {
+		w.fail("a worker is idle, and %d could have its turn", w.m.next().id)
+	}
+}
+
+func (w *world) ask(who Asker, bytes int64) *played {
+	w.ids++
+	j := &played{id: w.ids, who: who, left: bytes}
+	w.jobs[j.id] = j
+	w.step(asked{j.id, who})
+	return j
+}
+
+// finishTurn sends what the answer and its room allow.
+func (w *world) finishTurn(j *played, work time.Duration) {
+	ev := turned{id: j.id, work: work, need: PacketBytes}
+	if !j.aborted {
+		ev.sent = min(PacketBytes, j.left, j.room)
+		j.left -= ev.sent
+		ev.ended = j.left == 0
+	}
+	j.turning = false
+	if !w.m.tasks[j.id].conn.gone {
+		j.underWay += ev.sent
+	}
+	if ev.ended {
+		j.ended++
+	}
+	w.step(ev)
+}
+
+func (w *world) drain(j *played, lost bool) {
+	n := j.underWay
+	j.underWay = 0
+	w.step(drained{j.id, n, lost})
+}
+
+func (w *world) pick(r *rapid.T, admit func(*played) bool) *played {
+	var list []*played
+	for id := uint64(1); id <= w.ids; id++ {
+		if j := w.jobs[id]; admit(j) {
+			list = append(list, j)
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	return list[rapid.IntRange(0, len(list)-1).Draw(r, "which")]
+}
+
+func isTurning(j *played) bool  { return j.turning }
+func isUnderWay(j *played) bool { return j.underWay > 0 }
+
+func TestHistories(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		limits := Limits{}
+		if rapid.Bool().Draw(r, "limited") {
+			a := Allowance{Requests: 30, Bytes: 1 << 20, Work: time.Second}
+			limits = Limits{Conn: a, Source: a, Total: Allowance{Bytes: 8 << 20}, BytesPerDay: 4 << 20}
+		}
+		w := newWorld(t, limits, rapid.IntRange(1, 4).Draw(r, "workers"))
+		asker := func() Asker {
+			conn := uint64(rapid.IntRange(1, 12).Draw(r, "conn"))
+			return Asker{Conn: conn, Source: []string{"", "a", "b", "c"}[conn%4], Trusted: conn == 12}
+		}
+		r.Repeat(map[string]func(*rapid.T){
+			"ask": func(r *rapid.T) {
+				for range rapid.IntRange(1, 30).Draw(r, "times") {
+					w.ask(asker(), int64(rapid.IntRange(0, 10*PacketBytes).Draw(r, "bytes")))
+				}
+			},
+			"turn": func(r *rapid.T) {
+				if j := w.pick(r, isTurning); j != nil {
+					w.finishTurn(j, time.Duration(rapid.IntRange(0, 5000).Draw(r, "work"))*time.Microsecond)
+				}
+			},
+			"drain": func(r *rapid.T) {
+				if j := w.pick(r, isUnderWay); j != nil {
+					w.drain(j, rapid.IntRange(0, 9).Draw(r, "lost") == 0)
+				}
+			},
+			"cancel": func(r *rapid.T) {
+				w.step(cancelled{uint64(rapid.IntRange(0, int(w.ids)).Draw(r, "id"))})
+			},
+			"left": func(r *rapid.T) { w.leave(asker().Conn) },
+			"time": func(r *rapid.T) {
+				w.now = w.now.Add(time.Duration(rapid.IntRange(0, 40_000).Draw(r, "ms")) * time.Millisecond)
+				w.step(tick{})
+			},
+			"limits": func(r *rapid.T) { w.step(limited{limits}) },
+		})
+		w.settle()
+	})
+}
+
+// leave ends a connection: nothing of it is under way any more, and nothing will be.
+func (w *world) leave(conn uint64) {
+	for _, j := range w.jobs {
+		if j.who.Conn == conn {
+			j.underWay = 0
+		}
+	}
+	w.step(left{conn})
+}
+
+// settle lets everything go on to its end, and expects the machine to be as empty as before.
+func (w *world) settle() {
+	for range 100_000 {
+		if j := w.some(isTurning); j != nil {
+			w.finishTurn(j, time.Millisecond)
+		} else if j := w.some(isUnderWay); j != nil {
+			w.drain(j, false)
+		} else if at := w.m.Deadline(); !at.IsZero() {
+			if !at.After(w.now) {
+				w.fail("the deadline %v has passed", at.Sub(start))
+			}
+			w.now = at
+			w.step(tick{})
+		} else {
+			break
+		}
+	}
+	for id := uint64(1); id <= w.ids; id++ {
+		if j := w.jobs[id]; j.ended != 1 {
+			w.fail("%d ended %d times", id, j.ended)
+		}
+	}
+	if m := w.m; len(m.idle)+len(m.tasks)+len(m.conns)+len(m.sources)+len(m.list)+m.open+m.running+m.slots+m.busy+int(m.underWay) != 0 {
+		w.fail("the machine is not empty: %+v", m)
+	}
+}
+
+func (w *world) some(admit func(*played) bool) *played {
+	for id := uint64(1); id <= w.ids; id++ {
+		if j := w.jobs[id]; admit(j) {
+			return j
+		}
+	}
+	return nil
+}
+
+// TestSameHistorySameActions replays a history.
+func TestSameHistorySameActions(t *testing.T) {
+	play := func() []string {
+		w := newWorld(t, Limits{}, 2)
+		rnd := rand.New(rand.NewPCG(1, 2))
+		for range 2000 {
+			w.now = w.now.Add(time.Duration(rnd.IntN(300)) * time.Millisecond)
+			switch j := w.some(isTurning); {
+			case rnd.IntN(3) == 0:
+				conn := uint64(rnd.IntN(40))
+				w.ask(Asker{Conn: conn, Source: fmt.Sprint(conn % 7)}, int64(rnd.IntN(1<<20)))
+			case j != nil:
+				w.finishTurn(j, time.Duration(rnd.IntN(2000))*time.Microsecond)
+			default:
+				if j := w.some(isUnderWay); j != nil {
+					w.drain(j, false)
+				}
+			}
+		}
+		return w.log
+	}
+	if a, b := play(), play(); !slices.Equal(a, b) {
+		t.Error("the same events led to different actions")
+	}
+}
+
+// run plays a busy server for a while: all readers are fast, each turn takes 1 ms. It returns how long each answer took.
+func (w *world) run(d time.Duration, arrive func()) {
+	for until := w.now.Add(d); w.now.Before(until); {
+		arrive()
+		w.now = w.now.Add(time.Millisecond)
+		for _, j := range w.jobs {
+			if j.turning {
+				w.finishTurn(j, time.Millisecond)
+				if j.underWay > 0 {
+					w.drain(j, false)
+				}
+			}
+			if j.ended > 0 && j.underWay == 0 {
+				delete(w.jobs, j.id)
+			}
+		}
+	}
+}
+
+// TestModestIsServedWithinASmallMultiple sets sixty connections of one prefix that ask for all they can get against one of
+// another prefix that asks for a page now and then.
+func TestModestIsServedWithinASmallMultiple(t *testing.T) {
+	w := newWorld(t, Limits{}, 1)
+	var worst time.Duration
+	var page *played
+	var since time.Time
+	pages := 0
+	w.run(10*time.Second, func() {
+		for conn := uint64(1); conn <= 60; conn++ {
+			if c := w.m.conns[conn]; c == nil || c.open() < 2 {
+				w.ask(Asker{Conn: conn, Source: "greedy"}, 100*PacketBytes)
+			}
+		}
+		if page != nil && page.ended > 0 {
+			worst = max(worst, w.now.Sub(since))
+			page, pages = nil, pages+1
+		}
+		if page == nil {
+			page, since = w.ask(Asker{Conn: 100, Source: "modest"}, 3*PacketBytes), w.now
+		}
+	})
+	// Alone it takes 3 ms; with the other prefix having every second turn, twice that and a turn in progress.
+	if pages < 1000 || worst > 10*time.Millisecond {
+		t.Errorf("%d pages, the slowest after %v", pages, worst)
+	}
+}
+
+// TestConnectionsOfASourceShare sets one connection with many answers against one with a single answer.
+func TestConnectionsOfASourceShare(t *testing.T) {
+	w := newWorld(t, Limits{}, 1)
+	for range 4 {
+		w.ask(Asker{Conn: 1, Source: "s"}, 1000*PacketBytes)
+	}
+	one := w.ask(Asker{Conn: 2, Source: "s"}, 20*PacketBytes)
+	asked := w.now
+	w.run(time.Second, func() {
+		if one.ended == 0 {
+			return
+		}
+		if took := w.now.Sub(asked); took > 45*time.Millisecond {
+			t.Fatalf("20 turns took %v beside four other answers", took)
+		}
+		asked = w.now.Add(time.Hour)
+	})
+	if one.ended == 0 {
+		t.Error("the single answer did not end")
+	}
+}
+
+// TestThereIsAlwaysRoomForOneMore opens as many requests as many sources may, and expects another source to be admitted.
+func TestThereIsAlwaysRoomForOneMore(t *testing.T) {
+	w := newWorld(t, Limits{}, 4)
+	for conn := uint64(0); conn < 600; conn++ {
+		for range 20 {
+			w.m.Step(w.now, asked{conn*100 + 1_000_000 + uint64(w.m.open), Asker{Conn: conn, Source: fmt.Sprint(conn / 6)}})
+		}
+	}
+	if w.m.open > MaxOpen {
+		t.Fatalf("%d requests are open", w.m.open)
+	}
+	for _, a := range w.m.Step(w.now, asked{1, Asker{Conn: 9999, Source: "new"}}) {
+		if e, ok := a.(end); ok && e.id == 1 {
+			t.Errorf("refused with %d requests open: %v", w.m.open, e.err)
+		}
+	}
+}
+
+func TestRequestsPerMinute(t *testing.T) {
+	w := newWorld(t, Limits{Source: Allowance{Requests: 60}}, 1)
+	ask := func(who Asker) error {
+		w.ids++
+		for _, a := range w.m.Step(w.now, asked{w.ids, who}) {
+			switch a := a.(type) {
+			case end:
+				if want := time.Second; a.retryAfter <= 0 || a.retryAfter > want+time.Millisecond {
+					t.Errorf("to be asked again after %v", a.retryAfter)
+				}
+				return a.err
+			case turn:
+				w.m.Step(w.now, turned{id: a.id, ended: true})
+			}
+		}
+		return nil
+	}
+	for i := range 60 {
+		if err := ask(Asker{Conn: uint64(i % 2), Source: "s"}); err != nil {
+			t.Fatalf("request %d: %v", i, err)
+		}
+	}
+	if err := ask(Asker{Conn: 3, Source: "s"}); !fault.Is(err, fault.Limit) {
+		t.Errorf("request 61: %v", err)
+	}
+	for _, who := range []Asker{{Conn: 4, Source: "other"}, {Conn: 5}, {Conn: 6, Source: "s", Trusted: true}} {
+		if err := ask(who); err != nil {
+			t.Errorf("%+v: %v", who, err)
+		}
+	}
+	w.now = w.now.Add(1100 * time.Millisecond)
+	if err := ask(Asker{Conn: 3, Source: "s"}); err != nil {
+		t.Errorf("a second later: %v", err)
+	}
+}
+
+// TestWorkIsPaced grants a tenth of a processor.
+func TestWorkIsPaced(t *testing.T) {
+	w := newWorld(t, Limits{Total: Allowance{Work: 6 * time.Second}}, 1)
+	w.ask(Asker{Conn: 1}, 1<<40)
+	turns := 0
+	for w.now.Before(start.Add(3 * time.Minute)) {
+		if j := w.some(isTurning); j != nil {
+			w.now = w.now.Add(time.Millisecond)
+			w.finishTurn(j, time.Millisecond)
+			w.drain(j, false)
+			turns++
+			continue
+		}
+		w.now = w.m.Deadline()
+		w.step(tick{})
+	}
+	if turns < 23_000 || turns > 24_100 { // three minutes' worth and one saved
+		t.Errorf("%d ms of work in three minutes", turns)
+	}
+}
