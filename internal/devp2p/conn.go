@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -123,6 +124,9 @@ func (c *Conn) Client() string { return c.link.client }
 
 // Protocol returns name and version of the protocol, such as "name/6".
 func (c *Conn) Protocol() string { return c.proto }
+
+// Runs reports whether a protocol, named like "shh/6", runs on this connection.
+func (c *Conn) Runs(label string) bool { return slices.Contains(c.link.protocols, label) }
 
 // ReadPacket returns the next packet. The payload is the caller's own. A packet above the packet limit gives an error of
 // kind Limit and its payload is dropped unread; after any error the connection is to be left. At the end of the connection

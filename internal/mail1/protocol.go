@@ -14,6 +14,7 @@ import (
 // The capability in devp2p. Codes without a meaning are ignored.
 const (
 	Name    = "mail"
+	Label   = "mail/1" // name and version
 	Version = 1
 	Codes   = 16
 )

@@ -175,7 +175,7 @@ func (n *Net) Answered(l *session.Link, p wire.Packet) bool {
 
 // ServeMail1 speaks mail/1 on a connection until it ends, and returns why.
 func (n *Net) ServeMail1(peer session.Peer, t session.Transport) error {
-	cfg := mail1Config{Join: n.cfg.Join, Member: n.cfg.Member, Now: n.cfg.Now, Log: n.cfg.Log}
+	cfg := mail1Config{Name: n.cfg.Name, Join: n.cfg.Join, Member: n.cfg.Member, Now: n.cfg.Now, Log: n.cfg.Log}
 	if n.cfg.Server != nil {
 		cfg.Server = n.cfg.Server
 	}
@@ -198,32 +198,23 @@ func (n *Net) ServeMail1(peer session.Peer, t session.Transport) error {
 	return err
 }
 
-// Remote waits until the node is connected and has greeted us. If it speaks mail/1, its hello there has come too. The
+// Remote waits until the node is connected and can be asked: by mail/1 if it serves that, else on a greeted link. The
 // error is ctx's.
 func (n *Net) Remote(ctx context.Context, node [32]byte) (*Remote, error) {
 	for {
 		n.mu.Lock()
-		var found *Remote
-		for _, r := range n.remotes {
-			if r.peer.ID == node && (r.greeted || r.mail1 != nil) {
-				found = r
-			}
+		r, changed := n.ready(node), n.changed
+		var own *mail1Conn
+		if r != nil {
+			own = r.mail1
 		}
-		var speaks *mail1Conn
-		if found != nil {
-			speaks = found.mail1
-		}
-		changed := n.changed
+		greeted := r != nil && r.greeted
 		n.mu.Unlock()
-		if found != nil {
-			if speaks == nil {
-				return found, nil
-			}
-			if err := speaks.greeted(ctx); err == nil {
-				return found, nil
-			} else if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
+		if own != nil && own.greeted(ctx) == nil && own.serves() || own == nil && greeted {
+			return r, nil
+		}
+		if own != nil && own.ended() == nil && greeted && ctx.Err() == nil {
+			return r, nil // it speaks mail/1 only to ask
 		}
 		select {
 		case <-changed:
@@ -231,6 +222,16 @@ func (n *Net) Remote(ctx context.Context, node [32]byte) (*Remote, error) {
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// ready finds a connection with the node on which all that runs there has begun. The lock is held.
+func (n *Net) ready(node [32]byte) *Remote {
+	for _, r := range n.remotes {
+		if r.peer.ID == node && (r.mail1 != nil || r.greeted && !r.peer.Mail1) {
+			return r
+		}
+	}
+	return nil
 }
 
 // Peer returns who is on the other side.

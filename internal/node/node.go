@@ -30,6 +30,7 @@ import (
 	"github.com/restante-im/restante/internal/gossip"
 	"github.com/restante-im/restante/internal/health"
 	"github.com/restante-im/restante/internal/keyring"
+	"github.com/restante-im/restante/internal/mail1"
 	"github.com/restante-im/restante/internal/mailnet"
 	"github.com/restante-im/restante/internal/nodeaddr"
 	"github.com/restante-im/restante/internal/ops"
@@ -178,6 +179,7 @@ func (n *Node) listen(key []byte) error {
 func peerOf(c *devp2p.Conn) session.Peer {
 	return session.Peer{
 		Conn: uint64(c.ID()), ID: c.Node(), Source: c.Prefix(), Client: c.Client(), Inbound: c.Inbound(), Trusted: c.Trusted(),
+		Mail1: c.Runs(mail1.Label),
 	}
 }
 

@@ -52,6 +52,7 @@ type Peer struct {
 	Client  string   // what the node calls itself
 	Inbound bool     // it dialled us
 	Trusted bool     // configured as trusted by the operator
+	Mail1   bool     // mail/1 runs on the connection too
 }
 
 // Session is one connection.

@@ -28,7 +28,7 @@ func TestFullDisk(t *testing.T) {
 	packets := make(chan []*envelope.Envelope)
 	from := newSender(t, s.node, packets)
 	defer from.close()
-	before, during := fresh(1, 300), fresh(2, 300)
+	before := fresh(1, 300)
 	packets <- []*envelope.Envelope{before}
 	waitFor(t, from, before.Hash())
 
@@ -36,18 +36,27 @@ func TestFullDisk(t *testing.T) {
 	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	// The next envelope is what tells it.
-	packets <- []*envelope.Envelope{during}
-	st := s.until("it says that its disk is full", func(st rpc.Status) bool { return len(failing(st)) > 0 })
+	var during []*envelope.Envelope
+	st := s.until("it says that its disk is full", func(st rpc.Status) bool {
+		during = append(during, fresh(uint64(2+len(during)), 300)) // the next one it cannot store is what tells it
+		packets <- during[len(during)-1:]
+		return len(failing(st)) > 0
+	})
 	if text := failing(st)[0]; !strings.Contains(text, "free") {
 		t.Errorf("the sentence does not speak of free space: %s", text)
 	}
-	if got := s.fetch(); got[before.Hash()] != 1 || got[during.Hash()] != 0 {
-		t.Errorf("with a full disk it serves %d of the old and %d of the new envelope, want 1 and 0", got[before.Hash()], got[during.Hash()])
-	}
+	got := s.fetch()
+	acked := map[envelope.Hash]bool{}
 	for _, h := range from.acknowledged() {
-		if h == during.Hash() {
-			t.Error("it acknowledged what it could not keep")
+		acked[h] = true
+	}
+	if last := during[len(during)-1].Hash(); got[before.Hash()] != 1 || got[last] != 0 || acked[last] {
+		t.Errorf("with a full disk it serves the old envelope %d times and the last new one %d times (acknowledged: %v), want 1 and 0",
+			got[before.Hash()], got[last], acked[last])
+	}
+	for h := range acked {
+		if got[h] != 1 {
+			t.Errorf("%s was acknowledged and is served %d times", h, got[h])
 		}
 	}
 
@@ -55,9 +64,14 @@ func TestFullDisk(t *testing.T) {
 	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	s.until("it is well again", func(st rpc.Status) bool { return len(failing(st)) == 0 })
-	if got := s.fetch(); got[before.Hash()] != 1 || got[during.Hash()] != 1 {
-		t.Errorf("with room again it serves %d of the old and %d of the new envelope, want 1 and 1", got[before.Hash()], got[during.Hash()])
+	s.until("it is well again", func(st rpc.Status) bool {
+		return len(failing(st)) == 0 && st.Counters["restante_archive_envelopes"] == float64(1+len(during))
+	})
+	got = s.fetch()
+	for _, e := range append(during, before) {
+		if got[e.Hash()] != 1 {
+			t.Errorf("with room again it serves %s %d times, want once", e.Hash(), got[e.Hash()])
+		}
 	}
 }
 
