@@ -65,7 +65,9 @@ func (osFS) Create(name string) (File, error) {
 
 func (osFS) Open(name string) (File, error) { return wrapFile(os.Open(name)) }
 
-func (osFS) OpenReadWrite(name string) (File, error) { return wrapFile(os.OpenFile(name, os.O_RDWR, 0)) }
+func (osFS) OpenReadWrite(name string) (File, error) {
+	return wrapFile(os.OpenFile(name, os.O_RDWR, 0))
+}
 
 func (osFS) Remove(name string) error             { return os.Remove(name) }
 func (osFS) Rename(oldname, newname string) error { return os.Rename(oldname, newname) }
