@@ -33,7 +33,7 @@ type failing struct {
 
 func newFailing(open Opener, seed uint64, kinds func(errorfs.Op) bool, cause error) (*failing, error) {
 	rng := rand.New(rand.NewPCG(seed, 9))
-	f := &failing{open: open, clock: NewClock(), disk: vfs.NewMem(), ledger: newLedger()}
+	f := &failing{open: open, clock: NewClock(), disk: vfs.NewCrashableMem(), ledger: newLedger()}
 	f.trouble = &trouble{kinds: kinds, err: cause, rng: rng}
 	f.o = Options{Dir: archiveDir, Now: f.clock.Now, Slice: 1 << (11 + rng.IntN(6))}
 	f.o.FS = f.trouble.onDisk(f.disk)
@@ -44,7 +44,7 @@ func newFailing(open Opener, seed uint64, kinds func(errorfs.Op) bool, cause err
 
 // testFailingWrites: a put that fails leaves nothing visible, reads go on, and all is well when the disk is.
 func testFailingWrites(t *testing.T, open Opener) {
-	for i := range uint64(6) {
+	for i := range uint64(2 + *clones/100) {
 		if err := failingRun(t.Context(), open, *seed+i, writes, errorfs.ErrInjected); err != nil {
 			t.Fatalf("seed %d: %v", *seed+i, err)
 		}
@@ -53,7 +53,7 @@ func testFailingWrites(t *testing.T, open Opener) {
 
 // testFullDisk is the same for a disk that has no room.
 func testFullDisk(t *testing.T, open Opener) {
-	for i := range uint64(4) {
+	for i := range uint64(1 + *clones/100) {
 		if err := failingRun(t.Context(), open, *seed+i, space, syscall.ENOSPC); err != nil {
 			t.Fatalf("seed %d: %v", *seed+i, err)
 		}
@@ -110,7 +110,36 @@ func (f *failing) round(ctx context.Context, percent int32) error {
 	if err := errors.Join(problems...); err != nil {
 		return err
 	}
-	return f.recovers(ctx, percent, failed)
+	if err := f.crash(ctx); err != nil {
+		return fmt.Errorf("a crash before it recovers: %w", err)
+	}
+	if err := f.recovers(ctx, percent, failed); err != nil {
+		return err
+	}
+	if err := f.crash(ctx); err != nil {
+		return fmt.Errorf("a crash after it recovered: %w", err)
+	}
+	return nil
+}
+
+// crash opens what a crash would leave: as little as possible, as much as possible, and something between.
+func (f *failing) crash(ctx context.Context) error {
+	for _, percent := range []int{0, 50, 100} {
+		f.trouble.mu.Lock()
+		clone := f.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: f.trouble.rng})
+		f.trouble.mu.Unlock()
+		o := f.o
+		o.FS = clone
+		a, err := f.open(o)
+		if err != nil {
+			return fmt.Errorf("open: %w", err)
+		}
+		_, err = holds(ctx, a, f.ledger.due())
+		if err := errors.Join(err, a.Close()); err != nil {
+			return fmt.Errorf("with %d %% of what was not synced: %w", percent, err)
+		}
+	}
+	return nil
 }
 
 // write puts some batches, and returns those that failed.

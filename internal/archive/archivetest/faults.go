@@ -20,13 +20,14 @@ type Files struct {
 
 // Faults runs every law about broken disks. The engine must do all its work through Options.FS.
 //
-// -archive.clones says how many crash clones and how many damaged archives are opened.
+// -archive.clones says how many crash clones and how many damaged archives are opened, and how many disks fail.
 func Faults(t *testing.T, open Opener, files Files) {
 	t.Run("Crash", func(t *testing.T) { testCrash(t, open) })
 	t.Run("CrashWithoutSyncIsSeen", func(t *testing.T) { testCrashWithoutSyncIsSeen(t, open) })
 	t.Run("FailingWrites", func(t *testing.T) { testFailingWrites(t, open) })
 	t.Run("FailingReads", func(t *testing.T) { testFailingReads(t, open) })
 	t.Run("EveryOperationFailsOnce", func(t *testing.T) { testEveryOperationFailsOnce(t, open) })
+	t.Run("SlowDisk", func(t *testing.T) { testSlowDisk(t, open) })
 	t.Run("FullDisk", func(t *testing.T) { testFullDisk(t, open) })
 	t.Run("FreeSpace", func(t *testing.T) { testFreeSpace(t, open) })
 	t.Run("DamagedFiles", func(t *testing.T) { testDamagedFiles(t, open, files) })

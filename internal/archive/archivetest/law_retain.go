@@ -241,7 +241,9 @@ func (r *rig) envelopes(list []archive.Record) (envelopes []*envelope.Envelope) 
 // A lower cap takes effect with the next Retain.
 func testCapLowered(t *testing.T, s suite) {
 	r := s.rig(t, archive.Rules{})
-	r.put(r.batch(3000, 300)...)
+	for range 100 {
+		r.put(r.batch(30, 300)...)
+	}
 	r.clock.Advance(time.Minute)
 	const limit = 300 << 10
 	r.SetRules(archive.Rules{Cap: limit})
