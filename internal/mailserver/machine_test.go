@@ -15,9 +15,14 @@ import (
 
 var start = time.Unix(1_800_000_000, 0)
 
+type failer interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
 // world plays everything around a machine, and holds it against what it promises.
 type world struct {
-	t    testing.TB
+	t    failer
 	m    *machine
 	now  time.Time
 	ids  uint64
@@ -35,10 +40,9 @@ type played struct {
 	underWay int64
 	room     int64
 	left     int64 // bytes still to be sent
-	slow     bool
 }
 
-func newWorld(t testing.TB, l Limits, workers int) *world {
+func newWorld(t failer, l Limits, workers int) *world {
 	return &world{t: t, m: newMachine(l, workers), now: start, jobs: map[uint64]*played{}}
 }
 
@@ -202,10 +206,11 @@ func TestHistories(t *testing.T) {
 			a := Allowance{Requests: 30, Bytes: 1 << 20, Work: time.Second}
 			limits = Limits{Conn: a, Source: a, Total: Allowance{Bytes: 8 << 20}, BytesPerDay: 4 << 20}
 		}
-		w := newWorld(t, limits, rapid.IntRange(1, 4).Draw(r, "workers"))
+		w := newWorld(r, limits, rapid.IntRange(1, 4).Draw(r, "workers"))
+		var lives [13]uint64 // a connection that left comes back under another name
 		asker := func() Asker {
 			conn := uint64(rapid.IntRange(1, 12).Draw(r, "conn"))
-			return Asker{Conn: conn, Source: []string{"", "a", "b", "c"}[conn%4], Trusted: conn == 12}
+			return Asker{Conn: conn + 100*lives[conn], Source: []string{"", "a", "b", "c"}[conn%4], Trusted: conn == 12}
 		}
 		r.Repeat(map[string]func(*rapid.T){
 			"ask": func(r *rapid.T) {
@@ -226,7 +231,11 @@ func TestHistories(t *testing.T) {
 			"cancel": func(r *rapid.T) {
 				w.step(cancelled{uint64(rapid.IntRange(0, int(w.ids)).Draw(r, "id"))})
 			},
-			"left": func(r *rapid.T) { w.leave(asker().Conn) },
+			"left": func(r *rapid.T) {
+				conn := asker().Conn
+				w.leave(conn)
+				lives[conn%100]++
+			},
 			"time": func(r *rapid.T) {
 				w.now = w.now.Add(time.Duration(rapid.IntRange(0, 40_000).Draw(r, "ms")) * time.Millisecond)
 				w.step(tick{})
