@@ -1,5 +1,6 @@
 // Command restante runs a node, and asks a running one. Its commands are in internal/cli, the parts of a node meet in
-// internal/node; here the two are joined. Files: main.go is the entrance, serve.go turns a configuration into a node.
+// internal/node; here the two are joined. Files: main.go is the entrance, serve.go turns a configuration into a
+// node, fetch.go a request into one that only asks.
 package main
 
 import (
@@ -8,6 +9,7 @@ import (
 
 	"github.com/restante-im/restante/internal/cli"
 	"github.com/restante-im/restante/internal/config"
+	"github.com/restante-im/restante/internal/history"
 	"github.com/restante-im/restante/internal/rpc"
 )
 
@@ -24,6 +26,9 @@ func main() {
 		Dial:     dial,
 		Run: func(ctx context.Context, cfg config.Config, s cli.Streams) error {
 			return serve(ctx, v.Number, cfg, s)
+		},
+		Fetch: func(ctx context.Context, req cli.FetchRequest, events cli.FetchEvents) (history.Report, error) {
+			return fetch(ctx, v.Number, req, events)
 		},
 	}
 	os.Exit(app.Main(os.Args[1:]))

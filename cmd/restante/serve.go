@@ -96,14 +96,19 @@ func options(version string, cfg config.Config) (node.Options, error) {
 			return opt, err
 		}
 	}
-	for _, name := range cfg.Network.Dialects {
+	opt.Dialects, err = dialects(cfg.Network.Dialects)
+	return opt, err
+}
+
+func dialects(names []string) (list []*wire.Dialect, err error) {
+	for _, name := range names {
 		d, ok := wire.Lookup(name)
 		if !ok {
-			return opt, fault.Errorf("read configuration", fault.Invalid, "the dialect %s is unknown", name)
+			return nil, fault.Errorf("read configuration", fault.Invalid, "the dialect %s is unknown", name)
 		}
-		opt.Dialects = append(opt.Dialects, d)
+		list = append(list, d)
 	}
-	return opt, nil
+	return list, nil
 }
 
 // orNone turns the configuration's 0 for no limit into devp2p's.

@@ -2,6 +2,7 @@ package mailnet
 
 import (
 	"context"
+	"time"
 
 	"github.com/restante-im/restante/internal/fault"
 	"github.com/restante-im/restante/internal/history"
@@ -25,15 +26,37 @@ func (r *Remote) Transport(seal Seal, form history.Form) (history.Transport, err
 	return only{r.Legacy(seal), form}, nil
 }
 
-// Join redeems an invitation's token, so that the peer serves us as a member. name says what this device is called.
-func (r *Remote) Join(ctx context.Context, token, name string) (Membership, error) {
+// About is what a mail server says of itself; only those that speak mail/1 say anything.
+type About struct {
+	Name    string    // for people
+	Closing time.Time // when its service ends; zero when that is not planned
+}
+
+// About returns what the peer has said of itself so far.
+func (r *Remote) About() About {
+	r.net.mu.Lock()
+	c := r.mail1
+	r.net.mu.Unlock()
+	if c == nil || !c.serves() {
+		return About{}
+	}
+	h := c.says()
+	about := About{Name: h.Name}
+	if h.Closing != 0 {
+		about.Closing = time.Unix(int64(h.Closing), 0).UTC()
+	}
+	return about
+}
+
+// Join redeems an invitation's token, so that the peer serves us as a member.
+func (r *Remote) Join(ctx context.Context, token string) (Membership, error) {
 	r.net.mu.Lock()
 	c := r.mail1
 	r.net.mu.Unlock()
 	if c == nil || !c.serves() {
 		return Membership{}, fault.E("join", fault.Invalid, nil, "this mail server knows no invitations: ask its operator to add your node by its key")
 	}
-	return c.Join(ctx, token, name)
+	return c.Join(ctx, token, "")
 }
 
 // only restricts a transport to one form.

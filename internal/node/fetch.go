@@ -28,13 +28,20 @@ type FetchOptions struct {
 	Dial     devp2p.DialFunc // nil for direct connections
 	Connect  time.Duration   // until the mail server must have greeted us; 0 for ConnectTimeout
 
-	Token  string                     // of an invitation, redeemed first; "" for none
-	Name   string                     // by which the mail server's operator may call this device
-	Form   history.Form               // the only one to use; 0 for the best that works
-	Seal   mailnet.Seal               // for the older forms
-	Plan   history.Plan               //
-	Joined func(m mailnet.Membership) // told after Token was taken; may be nil
-	Log    *slog.Logger
+	Token string       // of an invitation, redeemed first; "" for none
+	Form  history.Form // the only one to use; 0 for the best that works
+	Seal  mailnet.Seal // for the older forms
+	Plan  history.Plan
+	Log   *slog.Logger
+
+	Connected func(FetchServer) // told before the first question; may be nil
+}
+
+// FetchServer is what a mail server says of itself.
+type FetchServer struct {
+	mailnet.About
+	Client string              // its program
+	Member *mailnet.Membership // after an invitation was taken up; otherwise nil
 }
 
 // ConnectTimeout is how long a mail server may take to be reached and to greet.
@@ -67,14 +74,16 @@ func Fetch(ctx context.Context, o FetchOptions, deliver func(context.Context, hi
 	if err != nil {
 		return history.Report{}, err
 	}
+	server := FetchServer{About: remote.About(), Client: remote.Peer().Client}
 	if o.Token != "" {
-		m, err := remote.Join(ctx, o.Token, o.Name)
+		m, err := remote.Join(ctx, o.Token)
 		if err != nil {
 			return history.Report{}, err
 		}
-		if o.Joined != nil {
-			o.Joined(m)
-		}
+		server.Member = &m
+	}
+	if o.Connected != nil {
+		o.Connected(server)
 	}
 	transport, err := remote.Transport(o.Seal, o.Form)
 	if err != nil {
