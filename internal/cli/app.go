@@ -31,6 +31,7 @@ const (
 	ExitNoNode      = 3   // no node is running that could be asked
 	ExitOther       = 4   // another instance uses the data directory
 	ExitTimeout     = 5   // the time given with --timeout passed
+	ExitIncomplete  = 6   // fetch ended, but nobody says that this is all
 	ExitInterrupted = 130 // stopped by a signal before it was done
 )
 
@@ -41,6 +42,7 @@ type App struct {
 	Version  Version
 	Run      Runner
 	Dial     Dialer
+	Fetch    Fetcher
 	Platform config.Platform
 	Terminal Terminal
 	Now      func() time.Time // nil means time.Now
@@ -63,6 +65,8 @@ type Terminal interface {
 	Interactive() bool
 	// Secret shows the prompt and reads a line without showing it.
 	Secret(prompt string) (string, error)
+	// Width is how many columns standard error has; 0 if that is no terminal.
+	Width() int
 }
 
 // Main runs one command line, without the program's name, and returns the exit code. It reports errors itself.

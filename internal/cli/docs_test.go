@@ -69,7 +69,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 func TestEveryCommandIsDocumented(t *testing.T) {
 	page := output(t, "man")
 	for _, command := range []string{"serve", "status", "peers", "peers add", "peers remove", "key show", "key export",
-		"key import", "members invite", "members list", "members add", "members revoke", "members remove", "config print", "config check", "config explain", "post", "listen", "version", "completion"} {
+		"key import", "members invite", "members list", "members add", "members revoke", "members remove", "config print", "config check", "config explain", "post", "listen", "fetch", "version", "completion"} {
 		if !strings.Contains(page, "\n.SS \""+command) {
 			t.Errorf("the manual page lacks %q", command)
 		}
@@ -85,7 +85,7 @@ func TestEveryCommandIsDocumented(t *testing.T) {
 			}
 		}
 	}
-	for _, code := range []int{cli.ExitOK, cli.ExitFailure, cli.ExitUsage, cli.ExitNoNode, cli.ExitOther, cli.ExitTimeout} {
+	for _, code := range []int{cli.ExitOK, cli.ExitFailure, cli.ExitUsage, cli.ExitNoNode, cli.ExitOther, cli.ExitTimeout, cli.ExitIncomplete} {
 		if !strings.Contains(page, fmt.Sprintf("\n.B %d\n", code)) {
 			t.Errorf("the manual page lacks exit code %d", code)
 		}

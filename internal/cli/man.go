@@ -87,8 +87,8 @@ func manCommands(root *cobra.Command) string {
 	r.section("Environment")
 	r.item(envConfig, "Configuration file, unless --config is given.")
 	r.item(envDataDir, "Data directory, unless --data-dir is given.")
-	r.item(envPassword, "Password of the topic for post and listen, unless a flag names a password or key.")
-	r.item(envSymKey, "Symmetric key of the topic for post and listen, 64 hex digits; it comes before "+envPassword+".")
+	r.item(envPassword, "Password of the topic for post, listen and fetch, unless a flag names a password or key.")
+	r.item(envSymKey, "Symmetric key of the topic for post, listen and fetch, 64 hex digits; it comes before "+envPassword+".")
 	r.section("Files")
 	r.item("restante.toml", "The configuration, in the data directory; see restante.toml(5).")
 	r.item("node.key", "The node's secret key, in the data directory.")
@@ -119,6 +119,7 @@ func exitCodes() []struct {
 		{ExitNoNode, "No node is running that could be asked, or it stopped meanwhile."},
 		{ExitOther, "Another instance uses the data directory."},
 		{ExitTimeout, "The time given with --timeout passed before the messages of --count came."},
+		{ExitIncomplete, "A fetch ended, but the mail server did not say that this is all it has, or did not send all that it named."},
 		{ExitInterrupted, "Stopped by a signal before it was done."},
 	}
 }

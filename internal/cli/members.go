@@ -277,10 +277,18 @@ func showTime(t time.Time) string { return t.Local().Format("2006-01-02 15:04 MS
 
 // parseQuota reads a size with a unit, or "none".
 func parseQuota(s string) (int64, error) {
-	const allowed = "allowed: a size such as 500MB or 2GiB, or none"
 	if s == "none" {
 		return rpc.NoQuota, nil
 	}
+	n, err := parseSize(s)
+	if err != nil {
+		err = fmt.Errorf("%w, or none", err)
+	}
+	return n, err
+}
+
+// parseSize reads a number of bytes with a unit.
+func parseSize(s string) (int64, error) {
 	for _, u := range []struct {
 		name  string
 		bytes float64
@@ -295,7 +303,7 @@ func parseQuota(s string) (int64, error) {
 		}
 		break
 	}
-	return 0, errors.New(allowed)
+	return 0, errors.New("allowed: a size such as 500MB or 2GiB")
 }
 
 // parseExpiry reads a time, which may be given in days, as seconds.

@@ -62,7 +62,7 @@ func (a *App) root() *cobra.Command {
 		&cobra.Group{ID: groupProgram, Title: "This program"})
 	addTo(root, groupNode, a.serveCommand(), a.statusCommand(), a.peersCommand(), a.reachCommand(), a.keyCommand(), a.configCommand())
 	addTo(root, groupNode, a.membersCommand())
-	addTo(root, groupMessages, a.postCommand(), a.listenCommand())
+	addTo(root, groupMessages, a.postCommand(), a.listenCommand(), a.fetchCommand())
 	addTo(root, groupProgram, a.versionCommand(), a.manCommand())
 	root.SetCompletionCommandGroupID(groupProgram)
 	root.SetHelpCommandGroupID(groupProgram)

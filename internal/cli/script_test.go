@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +23,8 @@ import (
 //	MESSAGES  file with one message a line, delivered to listen: "SENDER|TEXT", Go escapes allowed
 //	CALLS     file to which each call is appended
 //	TTY       what is typed at a prompt; without it nobody can be asked
+//	FETCH     how a mail server behaves: complete (the default), paged, bare, silent, limited, breaks, hangs or unreachable
+//	WIDTH     columns of the terminal that standard error is
 //	SERVE     exists or fails, how serve's node ends; otherwise it prints what is configured
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
@@ -68,6 +71,7 @@ func testApp() *cli.App {
 		Terminal: fakeTTY{},
 		Now:      func() time.Time { return started.Add(26*time.Hour + 3*time.Minute) },
 		Run:      runFake,
+		Fetch:    fetchFake,
 	}
 }
 
@@ -78,6 +82,11 @@ func (fakeTTY) Interactive() bool { return os.Getenv("TTY") != "" }
 func (fakeTTY) Secret(prompt string) (string, error) {
 	fmt.Fprintln(os.Stderr, strings.TrimSpace(prompt))
 	return os.Getenv("TTY"), nil
+}
+
+func (fakeTTY) Width() int {
+	n, _ := strconv.Atoi(os.Getenv("WIDTH"))
+	return n
 }
 
 func runFake(_ context.Context, cfg config.Config, s cli.Streams) error {

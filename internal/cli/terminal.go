@@ -52,3 +52,12 @@ func (t tty) Secret(prompt string) (string, error) {
 	fmt.Fprintln(out)
 	return string(line), err
 }
+
+// Width measures standard error.
+func (tty) Width() int {
+	width, _, err := term.GetSize(int(os.Stderr.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
