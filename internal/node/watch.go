@@ -37,8 +37,11 @@ func (n *Node) welcome() {
 	fmt.Fprintf(n.opt.Out, "\nTry in another terminal:\n\n"+
 		"  restante status%[1]s\n"+
 		"  restante listen%[1]s --topic-text hello --password hello\n"+
-		"  restante post%[1]s --topic-text hello --password hello \"Hello, Whisper\"\n\n"+
-		"Others connect with `restante peers add ADDRESS`, and so do you with theirs. Stop with Ctrl-C.\n", n.opt.Flags)
+		"  restante post%[1]s --topic-text hello --password hello \"Hello, Whisper\"\n", n.opt.Flags)
+	if n.mail != nil {
+		fmt.Fprintf(n.opt.Out, "  restante fetch --server %q --topic-text hello --password hello --since 1h\n", self.Node)
+	}
+	fmt.Fprintf(n.opt.Out, "\nOthers connect with `restante peers add ADDRESS`, and so do you with theirs. Stop with Ctrl-C.\n")
 }
 
 // networkEvent logs what happens to connections. Texts carry no addresses.
