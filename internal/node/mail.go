@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"crypto/rand"
+	"sync/atomic"
 	"time"
 
 	"github.com/restante-im/restante/internal/archive"
@@ -36,9 +37,10 @@ type MailSettings struct {
 
 // mail is the mail server's parts: gossip ─▶ server ─▶ archive, and requests ─▶ net ─▶ gate ─▶ server.
 type mail struct {
-	archive *segment.Archive
-	members *members.Book
-	server  *mailserver.Server
+	archive   *segment.Archive
+	members   *members.Book
+	server    *mailserver.Server
+	retention atomic.Value // archive.Rules
 }
 
 // openMail opens the archive and starts the mail server. Close it with closeMail.
@@ -63,6 +65,7 @@ func (n *Node) openMail() error {
 		Now: time.Now, Health: n.health, Log: n.opt.Log, Rand: rand.Reader,
 		Resolved: n.resolved, ExplainSources: o.ExplainSources,
 	})
+	n.mail.retention.Store(n.opt.MailSettings.Rules)
 	n.mail.server.SetClosing(n.opt.MailSettings.Closing)
 	return nil
 }

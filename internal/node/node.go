@@ -134,7 +134,7 @@ func Run(ctx context.Context, opt Options) error {
 	defer socket.Close()
 	server, err := rpc.New(rpc.Options{
 		Gossip: shell{n}, Admin: shell{n}, Health: n.health, Keys: keyring.New(rand.Reader), Filters: n.filters,
-		Members: n.memberDesk(),
+		Members: n.memberDesk(), Archive: n.archiveDesk(),
 	})
 	if err != nil {
 		return err

@@ -92,7 +92,7 @@ func (n *Node) apply(s Settings) {
 	n.pool = s.Tune
 	if n.mail != nil {
 		n.mail.server.SetLimits(s.Mail.Limits)
-		n.mail.server.SetRules(s.Mail.Rules)
+		n.mail.setRules(s.Mail.Rules)
 		n.mail.server.SetClosing(s.Mail.Closing)
 	}
 	n.mu.Lock()

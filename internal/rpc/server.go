@@ -20,7 +20,7 @@ import (
 	"github.com/restante-im/restante/internal/keyring"
 )
 
-// Options are the parts that a Server connects. All but Members and Cores must be set.
+// Options are the parts that a Server connects. All but Members, Archive and Cores must be set.
 type Options struct {
 	Gossip  Gossip
 	Admin   Admin
@@ -28,6 +28,7 @@ type Options struct {
 	Keys    *keyring.Ring
 	Filters *filter.Set
 	Members Members // nil unless the node is a mail server for its members
+	Archive Archive // nil unless the node is a mail server
 	Cores   int     // for one proof of work; all of the machine's unless set
 }
 
@@ -67,6 +68,7 @@ func services(o Options, bind func(context.Context) (context.Context, context.Ca
 			gossip: o.Gossip, keys: o.Keys, filters: o.Filters, bind: bind, work: newWorkshop(o.Cores),
 		},
 		"members": &membersAPI{o.Members},
+		"archive": &archiveAPI{o.Archive, bind},
 		"node":    &nodeAPI{admin: o.Admin, gossip: o.Gossip, filters: o.Filters, health: o.Health},
 	}
 }
