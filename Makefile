@@ -34,16 +34,20 @@ lint: need ## formatting and vet
 peers: need ## real peers against ours; P=geth6, status162 or waku1 for one
 	$(GO) test -timeout 15m -count=1 -tags peers $(if $(P),-run '(?i)$(P)') ./test/peers/...
 
-faults: need ## seeded fault runs: K=gossip N=200 SEED=1
+faults: need ## seeded fault runs: K=gossip, crash, kill9 or disk, N=200 SEED=1
 	@case "$(K)" in \
 	gossip) $(GO) test -timeout 60m -count=1 -run TestNetworks ./internal/sim -sim.runs=$(N) -sim.seed=$(SEED) -v ;; \
-	*) echo "faults: K=$(K) is unknown; K=gossip simulates networks"; exit 2 ;; \
+	crash) $(GO) test -timeout 120m -count=1 -run 'TestFaults/Crash' ./internal/archive/segment -archive.clones=$(N) -archive.seed=$(SEED) -v ;; \
+	kill9) $(GO) test -timeout 60m -count=1 -run TestKill9 ./test/faults -kill9.runs=$(N) -kill9.seed=$(SEED) -v ;; \
+	disk) $(GO) test -timeout 60m -count=1 -run 'TestFaults/(Failing|Every|Slow|Full|Free|Damaged)' ./internal/archive/segment -archive.clones=$(N) -archive.seed=$(SEED) -v && \
+		$(GO) test -timeout 10m -count=1 -run TestFullDisk ./test/faults -v ;; \
+	*) echo "faults: K=$(K) is unknown; there are gossip (networks), crash (the archive's file system is cloned at every acknowledgement), kill9 (the program is killed) and disk (full, failing, damaged)"; exit 2 ;; \
 	esac
 
 fuzz: need ## every fuzz target for T=10s
 	@GO=$(GO) ./test/fuzz.sh $(T)
 
-bench: need ## measurements beside other nodes: B=relay, mine or crypto; JSON=1
+bench: need ## measurements beside other nodes: B=relay, mine, crypto, ingest, history or scale; JSON=1
 	$(GO) run ./bench -b $(B) $(if $(JSON),-json)
 
 help: ## this list
