@@ -41,7 +41,8 @@ func (k Kind) String() string {
 	}
 }
 
-// Request is a prepared question. With Hashes it asks for these envelopes, else for what matches Query.
+// Request is a prepared question: for the envelopes of Hashes if that is not nil or Kind is Look, else for what matches
+// Query.
 type Request struct {
 	Kind  Kind
 	Query archive.Query // at most archive.MaxTopic topics

@@ -85,6 +85,7 @@ func (a *archivist) put() {
 		a.mu.Unlock()
 		verdicts := a.store(list)
 		a.resolved(verdicts)
+		clear(list) // the queue may share its array
 		a.mu.Lock()
 		a.keeping -= len(list)
 	}

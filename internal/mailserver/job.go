@@ -118,7 +118,7 @@ func (r *Request) check() error {
 
 // read fills pending with the next records.
 func (s *Server) read(j *job) error {
-	if j.req.Hashes != nil {
+	if j.req.byHash() {
 		return s.find(j)
 	}
 	if j.walk == nil {
@@ -269,7 +269,7 @@ func (s *Server) sayEnd(j *job, err error, retryAfter time.Duration) {
 	r := j.result
 	r.Err, r.RetryAfter = err, retryAfter
 	r.Looked = j.lookedAt()
-	if j.req.Query.Order == archive.ByArrival && j.req.Hashes == nil {
+	if j.req.Query.Order == archive.ByArrival && !j.req.byHash() {
 		r.Through = j.through(err)
 	}
 	if err != nil {

@@ -67,6 +67,9 @@ func (r *Request) bound() {
 	r.Packet.Bytes = min(r.Packet.Bytes, MaxPacket)
 }
 
+// byHash reports whether a request asks for single envelopes; one to look that names none never means all.
+func (r *Request) byHash() bool { return r.Hashes != nil || r.Kind == Look }
+
 // size is what a record counts towards budgets and limits.
 func (r *Request) size(rec *archive.Record) int {
 	if r.Bare {

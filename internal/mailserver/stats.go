@@ -19,7 +19,7 @@ type Stats struct {
 	Denied   uint64 // refused by the gate
 	Invalid  uint64 // ended because they were wrong
 	Stalled  uint64 // ended because the reader took nothing
-	Gone     uint64 // taken back, or the connection was lost
+	Gone     uint64 // taken back, the connection was lost, or we closed
 	Failed   uint64 // ended by an error of ours or the archive's
 
 	Records uint64        // sent
@@ -69,6 +69,8 @@ func (c *counts) ended(err error) {
 			counter = &c.invalid
 		case fault.Timeout:
 			counter = &c.stalled
+		case fault.Closed:
+			counter = &c.gone
 		}
 	}
 	counter.Add(1)

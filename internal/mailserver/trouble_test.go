@@ -255,9 +255,14 @@ func TestGates(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%T %+v %v", tt.gate, tt.who.Trusted, tt.kind), func(t *testing.T) {
 			inBubble(t, func(o *mailserver.Options) { o.Gate = tt.gate }, func(r *rig) {
-				r.fill(5, 100)
+				req := mailserver.Request{Kind: tt.kind}
+				for _, e := range r.fill(5, 100) {
+					if tt.kind == mailserver.Look {
+						req.Hashes = append(req.Hashes, e.Hash())
+					}
+				}
 				out := &reader{}
-				r.server.Ask(tt.who, prepared(mailserver.Request{Kind: tt.kind}), out)
+				r.server.Ask(tt.who, prepared(req), out)
 				o := out.end(t)
 				if tt.want == nil && (o.Err != nil || o.Count != 5) || tt.want != nil && (!fault.Is(o.Err, fault.KindOf(tt.want)) || o.Count != 0) {
 					t.Errorf("%+v", o)
