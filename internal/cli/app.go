@@ -43,9 +43,11 @@ type App struct {
 	Run      Runner
 	Dial     Dialer
 	Fetch    Fetcher
-	Platform config.Platform
-	Terminal Terminal
-	Now      func() time.Time // nil means time.Now
+	// OpenArchive opens an archive when no node has it open.
+	OpenArchive ArchiveOpener
+	Platform    config.Platform
+	Terminal    Terminal
+	Now         func() time.Time // nil means time.Now
 	// Signals delivers interrupts, terminations and hang-ups until stop is called; nil means the process's own.
 	Signals func() (signals <-chan os.Signal, stop func())
 	// Exit ends the process at once, for the second interrupt; nil means os.Exit.

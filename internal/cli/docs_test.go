@@ -69,7 +69,8 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 func TestEveryCommandIsDocumented(t *testing.T) {
 	page := output(t, "man")
 	for _, command := range []string{"serve", "status", "peers", "peers add", "peers remove", "key show", "key export",
-		"key import", "members invite", "members list", "members add", "members revoke", "members remove", "config print", "config check", "config explain", "post", "listen", "fetch", "version", "completion"} {
+		"key import", "members invite", "members list", "members add", "members revoke", "members remove", "config print", "config check", "config explain", "post", "listen", "fetch", "archive stats", "archive check", "archive prune",
+		"archive drop", "archive export", "archive import", "archive backup", "explain", "version", "completion"} {
 		if !strings.Contains(page, "\n.SS \""+command) {
 			t.Errorf("the manual page lacks %q", command)
 		}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/restante-im/restante/internal/archive"
+	"github.com/restante-im/restante/internal/archive/mem"
 	"github.com/restante-im/restante/internal/cli"
 	"github.com/restante-im/restante/internal/envelope"
 	"github.com/restante-im/restante/internal/fault"
@@ -100,4 +102,21 @@ func recordFetch(r cli.FetchRequest) error {
 		return err
 	}
 	return os.WriteFile(path, append(text, '\n'), 0o600)
+}
+
+// openFakeArchive gives an archive in memory with the same envelopes.
+func openFakeArchive(dir string) (archive.Archive, error) {
+	if os.Getenv("ARCHIVE") == "locked" {
+		return nil, fault.Errorf("open", fault.Exists, "the archive at %s is in use by another process", filepath.Base(dir))
+	}
+	random := rand.NewChaCha8([32]byte{})
+	a, err := mem.Open(mem.Options{Now: func() time.Time { return started }, Rand: random})
+	if err != nil {
+		return nil, err
+	}
+	list, err := fetchEnvelopes()
+	if err == nil {
+		_, err = a.Put(context.Background(), list)
+	}
+	return a, err
 }

@@ -61,7 +61,7 @@ func (a *App) root() *cobra.Command {
 	root.AddGroup(&cobra.Group{ID: groupNode, Title: "The node"}, &cobra.Group{ID: groupMessages, Title: "Messages"},
 		&cobra.Group{ID: groupProgram, Title: "This program"})
 	addTo(root, groupNode, a.serveCommand(), a.statusCommand(), a.peersCommand(), a.reachCommand(), a.keyCommand(), a.configCommand())
-	addTo(root, groupNode, a.membersCommand())
+	addTo(root, groupNode, a.membersCommand(), a.archiveCommand(), a.explainCommand())
 	addTo(root, groupMessages, a.postCommand(), a.listenCommand(), a.fetchCommand())
 	addTo(root, groupProgram, a.versionCommand(), a.manCommand())
 	root.SetCompletionCommandGroupID(groupProgram)

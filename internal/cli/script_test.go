@@ -24,6 +24,7 @@ import (
 //	CALLS     file to which each call is appended
 //	TTY       what is typed at a prompt; without it nobody can be asked
 //	FETCH     how a mail server behaves: complete (the default), paged, bare, silent, limited, breaks, hangs or unreachable
+//	ARCHIVE   locked: another process has the archive open
 //	WIDTH     columns of the terminal that standard error is
 //	SERVE     exists or fails, how serve's node ends; otherwise it prints what is configured
 func TestMain(m *testing.M) {
@@ -72,6 +73,8 @@ func testApp() *cli.App {
 		Now:      func() time.Time { return started.Add(26*time.Hour + 3*time.Minute) },
 		Run:      runFake,
 		Fetch:    fetchFake,
+
+		OpenArchive: openFakeArchive,
 	}
 }
 
