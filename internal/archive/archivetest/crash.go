@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -63,6 +64,9 @@ func crashRun(ctx context.Context, open Opener, seed uint64, wrap func(vfs.FS) v
 	rng := rand.New(rand.NewPCG(seed, 1))
 	c := &crasher{open: open, clock: NewClock(), disk: vfs.NewCrashableMem(), ledger: newLedger(), left: clonesPerRun}
 	c.o = Options{Dir: archiveDir, Now: c.clock.Now, Slice: 1 << (10 + rng.IntN(8))}
+	if rng.IntN(3) == 0 {
+		c.o.Rules.Age = 12 * time.Hour
+	}
 	c.o.FS = errorfs.Wrap(wrap(c.disk), c.hook(ctx, rand.New(rand.NewPCG(seed, 0))))
 	a, err := open(c.o)
 	if err != nil {
@@ -85,7 +89,16 @@ func crashRun(ctx context.Context, open Opener, seed uint64, wrap func(vfs.FS) v
 	if err != nil {
 		return fmt.Errorf("close: %w", err)
 	}
-	return c.check(ctx, c.disk.CrashClone(vfs.CrashCloneCfg{}), c.ledger.due(), rng, 0)
+	return c.check(ctx, c.disk.CrashClone(vfs.CrashCloneCfg{}), c.young(c.ledger.due()), rng, 0)
+}
+
+// young drops from what is due the envelopes that may be pruned by now.
+func (c *crasher) young(d due) due {
+	if age := c.o.Rules.Age; age > 0 {
+		now := c.clock.Now()
+		d.kept = slices.DeleteFunc(d.kept, func(r archive.Record) bool { return now.Sub(time.Unix(int64(r.Arrived), 0)) >= age })
+	}
+	return d
 }
 
 func (c *crasher) fail(err error) {
@@ -128,6 +141,14 @@ func (c *crasher) write(ctx context.Context, rng *rand.Rand, serial uint64) erro
 			}
 		}
 		c.clock.Advance(time.Duration(rng.IntN(10000)) * time.Second)
+		if rng.IntN(10) == 0 {
+			c.clock.Advance(24 * time.Hour)
+		}
+		if rng.IntN(4) == 0 {
+			if _, err := c.a.Retain(ctx, c.clock.Now()); err != nil {
+				return fmt.Errorf("retain: %w", err)
+			}
+		}
 	}
 }
 
@@ -152,7 +173,8 @@ func (c *crasher) hook(ctx context.Context, rng *rand.Rand) errorfs.Injector {
 // crash checks what a power cut leaves now.
 func (c *crasher) crash(ctx context.Context, rng *rand.Rand) error {
 	d := c.ledger.due()
-	return c.check(ctx, randomClone(c.disk, rng), d, rng, 1)
+	clone := randomClone(c.disk, rng)
+	return c.check(ctx, clone, c.young(d), rng, 1)
 }
 
 func randomBatch(rng *rand.Rand, serial *uint64) (list []*envelope.Envelope) {
@@ -229,18 +251,14 @@ func randomClone(disk *vfs.MemFS, rng *rand.Rand) *vfs.MemFS {
 // goOn puts new envelopes and old ones into an archive that was opened after a crash.
 func goOn(ctx context.Context, a archive.Archive, l *ledger, d due, rng *rand.Rand) error {
 	serial := uint64(1) << 60
-	last := uint64(0)
-	for _, r := range d.kept {
-		last = max(last, r.Arrival)
-	}
 	for range 1 + rng.IntN(4) {
 		if err := l.putSome(ctx, a, randomBatch(rng, &serial)); err != nil {
 			return fmt.Errorf("put after a crash: %w", err)
 		}
 	}
 	for _, r := range l.kept {
-		if r.Arrival <= last {
-			return fmt.Errorf("%s got an arrival from before the crash; the last was %d", brief(r), last)
+		if r.Arrival <= d.last {
+			return fmt.Errorf("%s got an arrival from before the crash; the last was %d", brief(r), d.last)
 		}
 	}
 	old, err := sameEnvelopes(d.kept[:min(len(d.kept), 20)])

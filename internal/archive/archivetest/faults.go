@@ -68,6 +68,7 @@ func (l *ledger) drops(hashes []envelope.Hash, done bool) {
 type due struct {
 	kept []archive.Record
 	gone []envelope.Hash
+	last uint64 // the largest arrival that was ever acknowledged
 }
 
 // due returns what is promised at this moment.
@@ -75,6 +76,7 @@ func (l *ledger) due() (d due) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, r := range l.kept {
+		d.last = max(d.last, r.Arrival)
 		if busy, dropped := l.dropping[r.Hash]; !dropped {
 			d.kept = append(d.kept, r)
 		} else if !busy {
