@@ -307,6 +307,9 @@ func rangeOf(r history.Report) string {
 	return show(r.From) + " to " + show(r.To)
 }
 
+// overlap is by how many seconds a fetch by sent time should reach into the one before: mail takes a while to get there.
+const overlap = 60
+
 // hint says how to go on.
 func (s *fetched) hint(r history.Report) string {
 	switch {
@@ -314,6 +317,8 @@ func (s *fetched) hint(r history.Report) string {
 		return "what comes later: the same command with --cursor " + r.Resume.String()
 	case !r.Resume.IsZero():
 		return "to go on: the same command with --cursor " + r.Resume.String()
+	case r.To > overlap && s.plan.To == 0:
+		return fmt.Sprintf("what comes later: the same command with --since %d", r.To-overlap)
 	}
 	return ""
 }

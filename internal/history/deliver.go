@@ -153,6 +153,9 @@ func (f *Fetch) finish() {
 	r := &f.report
 	r.Asked, r.Took = f.asks, f.now.Sub(f.began)
 	r.From, r.To = f.plan.From, f.plan.To
+	if r.To != 0 { // of what is sent from now on nothing is claimed
+		r.To = max(r.From, uint32(min(int64(r.To), max(f.began.Unix(), 0))))
+	}
 	if r.Form == ByArrival && r.Resume.Form == ByArrival {
 		r.Epoch, r.LastArrival = r.Resume.Epoch, r.Resume.Arrival
 	}

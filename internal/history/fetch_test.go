@@ -137,7 +137,7 @@ func TestFormsAreTriedInOrder(t *testing.T) {
 	if d := s.wait(); d != 3*time.Second || s.report == nil || s.report.End != history.EndAssumed || s.report.Form != history.Bare {
 		t.Errorf("after %v: %+v", d, s.report)
 	}
-	if !s.report.Resume.IsZero() || s.report.To != to || s.report.Asked != 3 {
+	if !s.report.Resume.IsZero() || s.report.To != rangeEnd || s.report.Asked != 3 {
 		t.Errorf("report %+v", s.report)
 	}
 }

@@ -198,7 +198,7 @@ type Report struct {
 	Resume   Position // where to go on. By arrival also for what is new, after EndComplete; else zero when nothing is left
 
 	// The claim. By arrival: everything in (FirstArrival, LastArrival] of Epoch was considered. Otherwise LastArrival is
-	// 0 and the claim is about From to To, sent.
+	// 0 and the claim is about From to To, sent; To is not later than the start.
 	Epoch                     [8]byte
 	FirstArrival, LastArrival uint64
 	From, To                  uint32
