@@ -2,6 +2,7 @@ package mailnet
 
 import (
 	"errors"
+	"runtime/debug"
 
 	"github.com/restante-im/restante/internal/archive"
 	"github.com/restante-im/restante/internal/envelope"
@@ -22,12 +23,9 @@ const (
 type legacyAnswer struct {
 	remote *Remote
 	link   *session.Link
-	id     envelope.Hash
 	sync   bool
-}
-
-func (n *Net) answerTo(r *Remote, l *session.Link) *legacyAnswer {
-	return &legacyAnswer{remote: r, link: l}
+	asked  wire.Request
+	id     envelope.Hash // of the request; zero before it was read
 }
 
 func (n *Net) asker(r *Remote) mailserver.Asker {
@@ -36,28 +34,27 @@ func (n *Net) asker(r *Remote) mailserver.Asker {
 
 // serve answers a history request. What takes time happens in the mail server's own turn.
 func (n *Net) serve(r *Remote, l *session.Link, p wire.Request) {
-	out := n.answerTo(r, l)
+	out := &legacyAnswer{remote: r, link: l, asked: p}
 	switch {
-	case n.cfg.Server == nil:
-		out.refuse(p.Payload, fault.E("mail request", fault.Unavailable, nil, "this node is no mail server"))
 	case len(p.Payload) > maxRequest:
-		out.refuse(nil, fault.Errorf("mail request", fault.Limit, "a request of %d bytes is too long, at most %d are read", len(p.Payload), maxRequest))
+		out.refuse(fault.Errorf("mail request", fault.Limit, "a request of %d bytes is too long, at most %d are read", len(p.Payload), maxRequest))
+	case n.cfg.Server == nil:
+		out.refuse(fault.E("mail request", fault.Unavailable, nil, "this node is no mail server"))
 	default:
-		n.cfg.Server.Ask(n.asker(r), func() (mailserver.Request, error) { return n.prepare(out, p) }, out)
+		n.cfg.Server.Ask(n.asker(r), n.guard(func() (mailserver.Request, error) { return n.prepare(out) }), out)
 	}
 }
 
 // serveSync answers another mail server's request for our archive.
 func (n *Net) serveSync(r *Remote, l *session.Link, p wire.SyncRequest) {
-	out := n.answerTo(r, l)
-	out.sync = true
+	out := &legacyAnswer{remote: r, link: l, sync: true}
 	switch {
 	case n.cfg.Server == nil:
-		out.refuse(nil, fault.E("sync request", fault.Unavailable, nil, "this node is no mail server"))
+		out.refuse(fault.E("sync request", fault.Unavailable, nil, "this node is no mail server"))
 	case len(p.Payload) > maxRequest:
-		out.refuse(nil, fault.Errorf("sync request", fault.Limit, "a request of %d bytes is too long", len(p.Payload)))
+		out.refuse(fault.Errorf("sync request", fault.Limit, "a request of %d bytes is too long", len(p.Payload)))
 	default:
-		n.cfg.Server.Ask(n.asker(r), func() (mailserver.Request, error) {
+		n.cfg.Server.Ask(n.asker(r), n.guard(func() (mailserver.Request, error) {
 			m, err := p.Parse()
 			if err == nil {
 				err = m.CheckSync()
@@ -71,29 +68,50 @@ func (n *Net) serveSync(r *Remote, l *session.Link, p wire.SyncRequest) {
 			req := requestOf(&m)
 			req.Kind = mailserver.Sync
 			return req, nil
-		}, out)
+		}), out)
+	}
+}
+
+// guard makes a defect in reading a request cost an answer, not everybody the process.
+func (n *Net) guard(p mailserver.Prepare) mailserver.Prepare {
+	return func() (req mailserver.Request, err error) {
+		defer func() {
+			if r := recover(); r != nil {
+				n.cfg.Log.Error("a mail request could not be read for a defect of this program; please report it", "panic", r, "stack", string(debug.Stack()))
+				err = fault.E("mail request", fault.Internal, nil, "the mail server has a defect and cannot read this request")
+			}
+		}()
+		return p()
 	}
 }
 
 // prepare reads a request, opens it if it is sealed, and says what it asks of the archive.
-func (n *Net) prepare(out *legacyAnswer, p wire.Request) (mailserver.Request, error) {
-	out.id = envelope.Keccak256(p.Payload)
-	sealed, plain, err := p.Parse()
+func (n *Net) prepare(out *legacyAnswer) (mailserver.Request, error) {
+	sealed, plain, err := out.read()
+	if err == nil && sealed != nil {
+		plain, err = n.open(sealed, out.remote.peer.ID)
+	}
 	if err != nil {
 		return mailserver.Request{}, err
-	}
-	if sealed != nil {
-		out.id = sealed.Hash()
-		if plain, err = n.open(sealed, out.remote.peer.ID); err != nil {
-			return mailserver.Request{}, err
-		}
-	} else {
-		out.id = plain.PaddedID()
 	}
 	if err := plain.Grant(); err != nil {
 		return mailserver.Request{}, err
 	}
 	return requestOf(plain), nil
+}
+
+// read reads the request and learns its id.
+func (a *legacyAnswer) read() (sealed *envelope.Envelope, plain *wire.MailRequest, err error) {
+	sealed, plain, err = a.asked.Parse()
+	switch {
+	case sealed != nil:
+		a.id = sealed.Hash()
+	case plain != nil:
+		a.id = plain.PaddedID()
+	default:
+		a.id = envelope.Keccak256(a.asked.Payload)
+	}
+	return sealed, plain, err
 }
 
 // requestOf is a granted request in the mail server's terms.
@@ -176,16 +194,14 @@ func (a *legacyAnswer) End(o mailserver.Outcome) {
 		a.send(wire.SyncPage{Cursor: cursor, Final: true, Failed: text}.Packet())
 		return
 	}
+	if a.id == (envelope.Hash{}) && len(a.asked.Payload) <= maxRequest {
+		_, _, _ = a.read() // it was refused unread, and still has a right to its name
+	}
 	a.send(wire.Completion{ID: a.id, Last: o.Last.Hash, Cursor: cursor, Failed: o.Err != nil, Text: text}.Packet())
 }
 
 // refuse ends an answer that never reached the mail server.
-func (a *legacyAnswer) refuse(payload []byte, err error) {
-	if payload != nil {
-		a.id = envelope.Keccak256(payload[:min(len(payload), maxRequest)])
-	}
-	a.End(mailserver.Outcome{Err: err})
-}
+func (a *legacyAnswer) refuse(err error) { a.End(mailserver.Outcome{Err: err}) }
 
 func (a *legacyAnswer) send(p wire.Packet) {
 	frames, err := a.link.Dialect().Encode(p)

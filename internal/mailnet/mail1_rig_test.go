@@ -164,7 +164,7 @@ func (s *plainServer) pages(ctx context.Context, req mailserver.Request) (pages 
 
 func (s *plainServer) records(ctx context.Context, req mailserver.Request) (list []archive.Record, o mailserver.Outcome) {
 	spent := int64(0)
-	if len(req.Hashes) > 0 {
+	if req.Hashes != nil {
 		found, err := s.archive.Find(ctx, req.Hashes, !req.Bare)
 		for _, rec := range found {
 			if rec.Arrival > 0 {

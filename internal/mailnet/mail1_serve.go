@@ -90,8 +90,11 @@ func (c *mail1Conn) question(q mail1.Question, bare bool) mailserver.Prepare {
 // mail1Packet is what fits into one packet, of envelopes or of hashes.
 var mail1Packet = archive.Bound{Count: min(mail1.MaxEnvelopes, mail1.MaxBulk/mail1.ListedSize-1), Bytes: mail1.MaxBulk - mail1.EnvelopesOverhead}
 
-// look prepares a request by hash.
+// look prepares a request by hash. An empty list is one too, not a question for everything.
 func look(hashes []envelope.Hash, bare bool) mailserver.Prepare {
+	if hashes == nil {
+		hashes = []envelope.Hash{}
+	}
 	return func() (mailserver.Request, error) {
 		return mailserver.Request{Kind: mailserver.Look, Hashes: hashes, Bare: bare, Packet: mail1Packet}, nil
 	}
