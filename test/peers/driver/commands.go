@@ -54,6 +54,7 @@ var commands = map[string]command{
 	"send_direct":  typed(sendDirect),
 	"request":      typed(requestMail),
 	"history":      typed(history),
+	"sync":         typed(requestSync),
 	"pool":         typed(pool),
 }
 

@@ -130,3 +130,34 @@ func history(n *node, a historyArgs) (any, error) {
 	}
 	return sealed{Hash: hash[:], RLP: raw}, n.engine.Request(id[:], raw)
 }
+
+// Sync asks another mail server for what it has.
+type Sync struct {
+	Lower  uint32 `json:"from"`
+	Upper  uint32 `json:"to"`
+	Bloom  Hex    `json:"bloom"`
+	Limit  uint32 `json:"limit"`
+	Cursor Hex    `json:"cursor"`
+}
+
+// syncAsker is an Engine whose Whisper can ask for a Sync.
+type syncAsker interface {
+	RequestSync(id []byte, s Sync) error
+}
+
+type syncArgs struct {
+	peerArgs
+	Sync
+}
+
+func requestSync(n *node, a syncArgs) (any, error) {
+	id, err := a.id()
+	if err != nil {
+		return nil, err
+	}
+	asker, ok := n.engine.(syncAsker)
+	if !ok {
+		return nil, errors.New("this implementation does not sync")
+	}
+	return nil, asker.RequestSync(id[:], a.Sync)
+}

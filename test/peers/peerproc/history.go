@@ -53,6 +53,22 @@ func (n *Node) RequestHistory(ctx context.Context, peer any, h History) (Sealed,
 	return n.sealed(ctx, "history", h.args(peer))
 }
 
+// Sync is a question of one mail server to another.
+type Sync struct {
+	From, To uint32 // Unix seconds at which envelopes were sent
+	Bloom    []byte // 64 bytes
+	Limit    uint32
+	Cursor   []byte
+}
+
+// RequestSync asks a connected mail server with packet 123, which only Status162 has. Envelopes of the answer come as
+// Pooled, its end as FromStatus "mailserver.sync.finished"; the peer must be trusted, or the helper takes neither.
+func (n *Node) RequestSync(ctx context.Context, peer any, s Sync) error {
+	return n.call(ctx, "sync", args{
+		"peer": peerOf(peer), "from": s.From, "to": s.To, "bloom": hexBytes(s.Bloom), "limit": s.Limit, "cursor": hexBytes(s.Cursor),
+	}, nil)
+}
+
 // Mailed is an envelope that came from a mail server.
 type Mailed struct {
 	Hash  [32]byte

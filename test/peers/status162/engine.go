@@ -53,12 +53,14 @@ func (e *engine) report(events <-chan whisperv6.EnvelopeEvent) {
 			if data.Error != nil {
 				d.Error = data.Error.Error()
 			}
+		case whisperv6.SyncEventResponse:
+			d.Cursor, d.Error = data.Cursor, data.Error
 		}
 		e.emit(d)
 	}
 }
 
-// Archive is called by whisper once for each envelope that it pools.
+// Archive is called by whisper once for each envelope that it pools, and for each of the answer to a sync request.
 func (e *engine) Archive(env *whisperv6.Envelope) {
 	h := env.Hash()
 	e.emit(driver.Event{Kind: "pooled", Hash: h[:], Topic: env.Topic[:]})
@@ -142,6 +144,11 @@ func (e *engine) Request(id, raw []byte) error {
 // RequestPlain sends the form of packet 126 that is no envelope.
 func (e *engine) RequestPlain(id []byte, p driver.Plain) error {
 	return e.SendMessagesRequest(id, whisperv6.MessagesRequest(p))
+}
+
+// RequestSync sends packet 123. What comes back is archived, if the peer is trusted.
+func (e *engine) RequestSync(id []byte, s driver.Sync) error {
+	return e.SyncMessages(id, whisperv6.SyncMailRequest{Lower: s.Lower, Upper: s.Upper, Bloom: s.Bloom, Limit: s.Limit, Cursor: s.Cursor})
 }
 
 func (e *engine) TopicBloom(topic []byte) []byte {
