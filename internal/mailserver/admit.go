@@ -208,24 +208,38 @@ func (m *machine) connOf(who Asker) *conn {
 
 func (c *conn) open() int { return c.running + len(c.waiting) }
 
-// forgetConn forgets a connection that is gone and has nothing under way, and with the last one its source, if that has
-// not asked for so long that its allowance has filled up again.
+// forgetIdle forgets who has not asked for so long that the allowances have filled up again.
+func (m *machine) forgetIdle() {
+	m.list = slices.DeleteFunc(m.list, func(s *source) bool {
+		s.conns = slices.DeleteFunc(s.conns, func(c *conn) bool {
+			idle := len(c.tasks) == 0 && m.now.Sub(c.used) >= forgetAfter
+			if idle && m.conns[c.id] == c {
+				delete(m.conns, c.id)
+			}
+			return idle
+		})
+		if !m.isIdle(s) {
+			return false
+		}
+		delete(m.sources, s.key)
+		return true
+	})
+}
+
+// forgetConn forgets a connection that left, when its last turn is over.
 func (m *machine) forgetConn(c *conn) {
-	if len(c.tasks) > 0 || !c.gone && m.now.Sub(c.used) < forgetAfter {
+	if !c.gone || len(c.tasks) > 0 {
 		return
-	}
-	if m.conns[c.id] == c {
-		delete(m.conns, c.id)
 	}
 	s := c.source
 	s.conns = slices.DeleteFunc(s.conns, func(o *conn) bool { return o == c })
-	m.forgetSource(s)
+	if m.isIdle(s) {
+		delete(m.sources, s.key)
+		m.list = slices.DeleteFunc(m.list, func(o *source) bool { return o == s })
+	}
 }
 
-func (m *machine) forgetSource(s *source) {
-	if len(s.conns) > 0 || !s.alone && m.now.Sub(s.used) < forgetAfter {
-		return
-	}
-	delete(m.sources, s.key)
-	m.list = slices.DeleteFunc(m.list, func(o *source) bool { return o == s })
+// isIdle reports whether nothing of a source is worth being remembered.
+func (m *machine) isIdle(s *source) bool {
+	return len(s.conns) == 0 && (s.alone || m.now.Sub(s.used) >= forgetAfter)
 }

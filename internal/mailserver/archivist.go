@@ -110,31 +110,53 @@ func (a *archivist) take() []kept {
 // store stores what is admitted of a batch, and returns the verdicts in its order.
 func (a *archivist) store(list []kept) []Verdict {
 	verdicts := make([]Verdict, len(list))
+	var admitted, declined []int
 	var envs []*envelope.Envelope
-	var index []int
-	a.mu.Lock()
 	now := a.now()
+	a.mu.Lock()
 	for i, k := range list {
 		verdicts[i].Hash = k.env.Hash()
 		if text := a.fair.admit(now, k.env, k.source); text != "" {
 			verdicts[i].Fate, verdicts[i].Text = Declined, text
+			declined = append(declined, i)
 			continue
 		}
-		envs, index = append(envs, k.env), append(index, i)
+		admitted, envs = append(admitted, i), append(envs, k.env)
 	}
 	a.mu.Unlock()
 	fates := make([]fate, len(envs))
 	a.putAll(envs, fates)
 	a.mu.Lock()
-	for n, i := range index {
+	for n, i := range admitted {
 		if fates[n].fate != Durable || fates[n].duplicate {
 			a.fair.refund(now, list[i].env, list[i].source)
 		}
 		verdicts[i].Fate, verdicts[i].Text = fates[n].fate, fates[n].text
 	}
 	a.mu.Unlock()
+	a.spareStored(verdicts, declined)
 	a.note(now, list, verdicts)
 	return verdicts
+}
+
+// spareStored finds those among the declined that were stored before: they are durable, whoever sends them again.
+func (a *archivist) spareStored(verdicts []Verdict, declined []int) {
+	if len(declined) == 0 {
+		return
+	}
+	hashes := make([]envelope.Hash, len(declined))
+	for n, i := range declined {
+		hashes[n] = verdicts[i].Hash
+	}
+	list, err := a.archive.Find(context.Background(), hashes, false)
+	for n, i := range declined {
+		switch {
+		case err != nil:
+			verdicts[i].Fate, verdicts[i].Text = Retry, ""
+		case list[n].Arrival != 0:
+			verdicts[i].Fate, verdicts[i].Text = Durable, ""
+		}
+	}
 }
 
 // fate is what became of one envelope of a Put.

@@ -228,3 +228,26 @@ func TestCloseFinishesWhatWasKept(t *testing.T) {
 		r.fates(0)
 	})
 }
+
+// TestWhatIsNotStoredDoesNotCount lets a disk fail for a while: retries must not use a share up.
+func TestWhatIsNotStoredDoesNotCount(t *testing.T) {
+	inBubble(t, func(o *mailserver.Options) { o.Rules = archive.Rules{Cap: 24 << 20} }, func(r *rig) {
+		list := mails(300, 990)
+		r.keep("other", archivetest.Mail(1<<40, 1000, archivetest.Topic(99), 100))
+		r.fates(1)
+		r.archive.set(func(f *faulty) { f.put = errDisk })
+		for range 10 {
+			r.keep("s", list...)
+			if n := r.fates(300); n[mailserver.Retry] != 300 {
+				t.Fatalf("fates %v", n)
+			}
+		}
+		r.archive.set(func(f *faulty) { f.put = nil })
+		for range 10 { // duplicates do not count either
+			r.keep("s", list...)
+			if n := r.fates(300); n[mailserver.Durable] != 300 {
+				t.Fatalf("fates %v", n)
+			}
+		}
+	})
+}

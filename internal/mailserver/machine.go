@@ -16,6 +16,7 @@ type machine struct {
 	conns   map[uint64]*conn
 	sources map[string]*source
 	list    []*source // the same, in the order in which they came
+	active  []*source // those with tasks that are ready or have their turn
 
 	open, running, slots int     // over all sources
 	idle                 []*task // blocked and with a slot, the longest first
@@ -250,7 +251,7 @@ func (m *machine) turned(ev turned) {
 	default:
 		m.goOn(t)
 	}
-	t.conn.deactivate() // only now: who goes on was never inactive
+	m.deactivate(t.conn) // only now: who goes on was never inactive
 	m.checkDay()
 }
 
@@ -342,7 +343,7 @@ func (m *machine) end(t *task, e end) {
 		return
 	case ready:
 		t.conn.ready = without(t.conn.ready, t)
-		t.conn.deactivate()
+		m.deactivate(t.conn)
 	case waiting:
 		t.conn.waiting = without(t.conn.waiting, t)
 	}

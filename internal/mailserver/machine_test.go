@@ -137,7 +137,7 @@ func (w *world) check() {
 		}
 	}
 	for _, s := range w.m.list {
-		if s.slots > sourceWalks || s.share.active < 0 {
+		if s.slots > sourceWalks || s.share.active < 0 || (s.share.active > 0) != slices.Contains(w.m.active, s) {
 			w.fail("source %q has %d slots, %d active", s.key, s.slots, s.share.active)
 		}
 	}
@@ -278,7 +278,7 @@ func (w *world) settle() {
 			w.fail("%d ended %d times", id, j.ended)
 		}
 	}
-	if m := w.m; len(m.idle)+len(m.tasks)+len(m.conns)+len(m.sources)+len(m.list)+m.open+m.running+m.slots+m.busy+int(m.underWay) != 0 {
+	if m := w.m; len(m.active)+len(m.idle)+len(m.tasks)+len(m.conns)+len(m.sources)+len(m.list)+m.open+m.running+m.slots+m.busy+int(m.underWay) != 0 {
 		w.fail("the machine is not empty: %+v", m)
 	}
 }
@@ -459,5 +459,51 @@ func TestWorkIsPaced(t *testing.T) {
 	}
 	if turns < 23_000 || turns > 24_100 { // three minutes' worth and one saved
 		t.Errorf("%d ms of work in three minutes", turns)
+	}
+}
+
+// TestSlowReadersGiveTheirWalksUp has more answers begun than walks may be open, all of them unread.
+func TestSlowReadersGiveTheirWalksUp(t *testing.T) {
+	w := newWorld(t, Limits{}, 4)
+	const readers = MaxWalks + 100
+	for conn := uint64(0); conn < readers; conn++ {
+		w.ask(Asker{Conn: conn, Source: fmt.Sprint(conn / 10)}, 1<<30)
+		for j := w.some(isTurning); j != nil; j = w.some(isTurning) {
+			w.finishTurn(j, time.Millisecond)
+		}
+	}
+	begun := 0
+	for _, j := range w.jobs {
+		if j.underWay > 0 {
+			begun++
+		}
+	}
+	if begun != readers || w.m.slots != MaxWalks {
+		t.Errorf("%d of %d answers have begun, with %d walks", begun, readers, w.m.slots)
+	}
+	w.now = w.now.Add(parkAfter + time.Second)
+	if w.step(tick{}); w.m.slots != 0 {
+		t.Errorf("%d walks are open after %v", w.m.slots, w.now.Sub(start))
+	}
+	if w.m.underWay > TotalWindow+readers*PacketBytes {
+		t.Errorf("%d bytes are under way", w.m.underWay)
+	}
+	for conn := uint64(0); conn < readers; conn++ {
+		w.leave(conn)
+	}
+	w.settle()
+}
+
+// TestMemoryUnderWayIsBounded has so many unread answers that each gets no more than one packet.
+func TestMemoryUnderWayIsBounded(t *testing.T) {
+	w := newWorld(t, Limits{}, 4)
+	for conn := uint64(0); w.m.open < 600; conn++ {
+		j := w.ask(Asker{Conn: conn, Source: fmt.Sprint(conn)}, 1<<30)
+		for j.turning {
+			w.finishTurn(j, time.Millisecond)
+		}
+	}
+	if least, most := int64(TotalWindow), int64(TotalWindow+600*PacketBytes); w.m.underWay < least || w.m.underWay > most {
+		t.Errorf("%d bytes are under way", w.m.underWay)
 	}
 }

@@ -30,8 +30,8 @@ func (m *machine) next() *task {
 		return nil
 	}
 	var best *task
-	for _, s := range m.list {
-		if s.share.active == 0 || best != nil && s.share.virtual >= best.conn.source.share.virtual {
+	for _, s := range m.active {
+		if best != nil && s.share.virtual >= best.conn.source.share.virtual {
 			continue
 		}
 		if !s.alone && m.mustWait(&s.bucket, m.limits.Source) {
@@ -116,6 +116,7 @@ func (m *machine) promote(c *conn) {
 func (m *machine) makeReady(t *task) {
 	c, s := t.conn, t.conn.source
 	if s.share.active == 0 {
+		m.active = append(m.active, s)
 		s.share.virtual = max(s.share.virtual, m.virtual)
 	}
 	if c.share.active == 0 {
@@ -140,9 +141,12 @@ func (m *machine) park(t *task) {
 	m.do(park{t.id})
 }
 
-func (c *conn) deactivate() {
+// deactivate counts one task of a connection less that is ready or has its turn.
+func (m *machine) deactivate(c *conn) {
 	c.share.active--
-	c.source.share.active--
+	if c.source.share.active--; c.source.share.active == 0 {
+		m.active = slices.DeleteFunc(m.active, func(s *source) bool { return s == c.source })
+	}
 }
 
 // sweep looks every second for who waits for too long, and every minute for who does not ask any more.
@@ -156,12 +160,7 @@ func (m *machine) sweep() {
 		}
 	}
 	if !m.forgetAt.IsZero() && !m.now.Before(m.forgetAt) {
-		for _, s := range slices.Clone(m.list) {
-			for _, c := range slices.Clone(s.conns) {
-				m.forgetConn(c)
-			}
-			m.forgetSource(s)
-		}
+		m.forgetIdle()
 		if m.forgetAt = m.now.Add(forgetAfter); len(m.list) == 0 {
 			m.forgetAt = time.Time{}
 		}
