@@ -245,14 +245,14 @@ func TestNothingIsMissed(t *testing.T) {
 		w := newWorld(t, rapid.Uint64().Draw(t, "seed"), q, history.Plan{
 			Topics: topics[:rapid.IntRange(1, 4).Draw(t, "topics")], From: rangeStart, To: rangeEnd,
 			PageLimit: limit})
-		size := 300
+		size, most := 300, 150
 		if rapid.Bool().Draw(t, "large") {
-			size, w.slow = 400_000, 20*time.Second
+			size, most, w.slow = 400_000, 50, 20*time.Second
 		}
 		if w.stop = share(t, "stop", 0.1); q.forms[0] == history.Bare {
 			w.stop /= 10
 		}
-		for range rapid.IntRange(0, 150).Draw(t, "envelopes") {
+		for range rapid.IntRange(0, most).Draw(t, "envelopes") {
 			w.server.make(size)
 		}
 		var at history.Position
@@ -329,7 +329,7 @@ func TestEveryFetchEnds(t *testing.T) {
 			}
 			w := newWorld(t, 7, tt.quirks, history.Plan{Topics: topics[:3], From: rangeStart, To: rangeEnd, PageLimit: 20})
 			w.slow = time.Minute
-			for range 200 {
+			for range 120 {
 				w.server.make(200_000)
 			}
 			r := w.run(history.Position{})
