@@ -6,7 +6,10 @@ package main
 import (
 	"context"
 	"os"
+	"time"
 
+	"github.com/restante-im/restante/internal/archive"
+	"github.com/restante-im/restante/internal/archive/segment"
 	"github.com/restante-im/restante/internal/cli"
 	"github.com/restante-im/restante/internal/config"
 	"github.com/restante-im/restante/internal/history"
@@ -27,11 +30,20 @@ func main() {
 		Run: func(ctx context.Context, cfg config.Config, s cli.Streams) error {
 			return serve(ctx, v.Number, cfg, s)
 		},
+		OpenArchive: openArchive,
 		Fetch: func(ctx context.Context, req cli.FetchRequest, events cli.FetchEvents) (history.Report, error) {
 			return fetch(ctx, v.Number, req, events)
 		},
 	}
 	os.Exit(app.Main(os.Args[1:]))
+}
+
+func openArchive(dir string) (archive.Archive, error) {
+	a, err := segment.Open(dir, segment.Options{Now: time.Now})
+	if err != nil {
+		return nil, err // not a nil pointer in an interface
+	}
+	return a, nil
 }
 
 func dial(ctx context.Context, path string) (cli.Client, error) {
