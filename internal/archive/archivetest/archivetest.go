@@ -81,6 +81,9 @@ func Suite(t *testing.T, open Opener, traits Traits) {
 		{"WritersAndReaders", testWritersAndReaders},
 		{"WritersReadersAndPruning", testWritersReadersAndPruning},
 		{"SameEnvelopeFromManyWriters", testSameEnvelopeFromManyWriters},
+		{"CancelledWriters", testCancelledWriters},
+		{"CloseUnderWay", testCloseUnderWay},
+		{"ClockSetBack", testClockSetBack},
 	} {
 		t.Run(law.name, func(t *testing.T) { law.test(t, s) })
 	}

@@ -30,6 +30,8 @@ func Faults(t *testing.T, open Opener, files Files) {
 	t.Run("SlowDisk", func(t *testing.T) { testSlowDisk(t, open) })
 	t.Run("FullDisk", func(t *testing.T) { testFullDisk(t, open) })
 	t.Run("FreeSpace", func(t *testing.T) { testFreeSpace(t, open) })
+	t.Run("DropOverwrites", func(t *testing.T) { testDropOverwrites(t, open) })
+	t.Run("BackupIsDurable", func(t *testing.T) { testBackupIsDurable(t, open) })
 	t.Run("DamagedFiles", func(t *testing.T) { testDamagedFiles(t, open, files) })
 }
 
