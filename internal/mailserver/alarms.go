@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/restante-im/restante/internal/fault"
 	"github.com/restante-im/restante/internal/health"
 )
 
@@ -42,7 +43,8 @@ func (a *alarms) set(code string, text string, cause error) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.present[code] == text {
+	before, was := a.present[code]
+	if was && before == text {
 		return
 	}
 	a.present[code] = text
@@ -50,7 +52,24 @@ func (a *alarms) set(code string, text string, cause error) {
 	if a.registry != nil {
 		a.registry.Set(code, severity, text)
 	}
-	a.log.Error(text, "condition", code, "err", cause)
+	if !was {
+		a.log.Error(text, "condition", code, "err", cause)
+	}
+}
+
+// damaged reports damage found. It stays: what reads well says nothing about the rest.
+func (a *alarms) damaged(what string, cause error) {
+	a.set(alarmDamaged, "The archive is damaged: "+what+". What is intact is served; check the disk, then run restante archive check.", cause)
+}
+
+// unread reports a failure to answer a request.
+func (a *alarms) unread(err error) {
+	switch what := clause(fault.Text(err)); fault.KindOf(err) {
+	case fault.Corrupt:
+		a.damaged(what, err)
+	case fault.Unavailable:
+		a.set(alarmReading, "The archive cannot be read: "+what+". Requests are answered with this error; check the disk and the log.", err)
+	}
 }
 
 func (a *alarms) clear(code string) {

@@ -75,7 +75,7 @@ func (s *Server) Housekeep(ctx context.Context) error {
 		s.alarms.clear(alarmFull)
 	}
 	if st.Damaged > 0 {
-		s.alarms.set(alarmDamaged, fmt.Sprintf("%d parts of the archive were found damaged; what is left is served. Check the disk, then run restante archive check.", st.Damaged), nil)
+		s.alarms.damaged(fmt.Sprintf("%d parts of it do not check out", st.Damaged), nil)
 	}
 	s.checkBandwidth()
 	return err

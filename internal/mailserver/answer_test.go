@@ -292,6 +292,9 @@ func TestRequestsBeyondTheBoundsAreRefused(t *testing.T) {
 	inBubble(t, nil, func(r *rig) {
 		o, _ := r.ask(mailserver.Request{Query: archive.Query{Topics: make([]envelope.Topic, archive.MaxTopic+1)}})
 		wantKind(t, o.Err, fault.Limit)
+		if o.RetryAfter != 0 {
+			t.Errorf("to be asked again after %v", o.RetryAfter)
+		}
 		o, _ = r.ask(mailserver.Request{Hashes: make([]envelope.Hash, archive.MaxFind+1)})
 		wantKind(t, o.Err, fault.Limit)
 		out := &reader{}

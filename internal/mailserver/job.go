@@ -39,6 +39,7 @@ type job struct {
 	drained    bool             // nothing follows after pending
 	bytes      int64            // sent
 	result     Outcome
+	retryAfter time.Duration // with a quota that is used up
 }
 
 // step is what a turn came to.
@@ -103,7 +104,15 @@ func (s *Server) begin(j *job) error {
 	if err := j.req.check(); err != nil {
 		return err
 	}
-	return s.gate.Allow(j.who, j.req.Kind)
+	return s.gateSays(j, s.gate.Allow(j.who, j.req.Kind))
+}
+
+// gateSays notes when a quota that is used up is granted anew: quotas are by the day.
+func (s *Server) gateSays(j *job, err error) error {
+	if fault.Is(err, fault.Limit) {
+		j.retryAfter = untilMidnight(s.now())
+	}
+	return err
 }
 
 func (r *Request) check() error {
@@ -220,7 +229,7 @@ func (s *Server) send(j *job, n int) (*batch, error) {
 		if err := j.ctx.Err(); err != nil {
 			return b, err
 		}
-		if err := s.gate.Spend(j.who, bytes); err != nil {
+		if err := s.gateSays(j, s.gate.Spend(j.who, bytes)); err != nil {
 			return b, err
 		}
 		packet := j.pending[:count:count]
@@ -258,10 +267,13 @@ func (r *Request) sizeOf(list []archive.Record) (n int64) {
 // finish ends an answer within its turn.
 func (s *Server) finish(j *job, err error) {
 	j.closeWalk()
-	if k := fault.KindOf(err); err != nil && (k == fault.Unavailable || k == fault.Corrupt) {
-		s.alarms.set(alarmReading, "The archive cannot be read: "+clause(fault.Text(err))+". Requests are answered with this error; check the disk and the log.", err)
+	if err != nil {
+		s.alarms.unread(err)
 	}
-	s.sayEnd(j, err, 0)
+	if j.retryAfter == 0 {
+		j.retryAfter = retryAfter(err)
+	}
+	s.sayEnd(j, err, j.retryAfter)
 }
 
 // sayEnd calls End.
@@ -274,9 +286,6 @@ func (s *Server) sayEnd(j *job, err error, retryAfter time.Duration) {
 	}
 	if err != nil {
 		r.More = false
-		if retryAfter == 0 {
-			r.RetryAfter = s.retryAfter(err)
-		}
 	}
 	s.counts.ended(err)
 	j.cancel()
@@ -314,14 +323,12 @@ func (j *job) closeWalk() {
 }
 
 // retryAfter is when asking again may help after an error.
-func (s *Server) retryAfter(err error) time.Duration {
+func retryAfter(err error) time.Duration {
 	switch fault.KindOf(err) {
 	case fault.Busy:
 		return busyRetry
 	case fault.Unavailable:
 		return diskRetry
-	case fault.Limit:
-		return untilMidnight(s.now()) // quotas are by the day
 	default:
 		return 0
 	}
