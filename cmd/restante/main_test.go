@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,7 +29,9 @@ func TestStories(t *testing.T) {
 			e.Setenv("XDG_DATA_HOME", "")
 			return os.MkdirAll(home, 0o700)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"running": running, "peers": peers, "saw": saw},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"running": running, "peers": peers, "saw": saw, "explain": onHash("explain"), "drop": onHash("archive", "drop"), "invited": invited,
+		},
 	})
 }
 
@@ -91,4 +95,18 @@ func saw(ts *testscript.TestScript, _ bool, args []string) {
 		st, err := c.Status(ctx)
 		return err == nil && st.Counters[args[1]] >= want
 	})
+}
+
+// onHash DIR FILE runs a command on the hash that a file holds.
+func onHash(command ...string) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, args []string) {
+		hash := strings.TrimSpace(ts.ReadFile(args[1]))
+		ts.Check(ts.Exec("restante", append(slices.Clone(command), "--data-dir", args[0], hash)...))
+	}
+}
+
+// invited DIR NAME VAR invites somebody and puts the link into a variable.
+func invited(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(ts.Exec("restante", "members", "invite", "--data-dir", args[0], args[1]))
+	ts.Setenv(args[2], strings.TrimSpace(ts.ReadFile("stdout")))
 }

@@ -57,6 +57,9 @@ func (a *App) showStatus(st *rpc.Status) {
 	if st.FullNode {
 		interest = "every topic"
 	}
+	if st.Mail != nil {
+		a.mailLines(line, st.Mail)
+	}
 	line("takes", "%s with proof of work from %s", interest, strconv.FormatFloat(st.MinPoW, 'f', -1, 64))
 	if st.ClockOffset != nil {
 		line("clock", "%+.1f s against the peers' median", -*st.ClockOffset)
@@ -71,6 +74,28 @@ func (a *App) showStatus(st *rpc.Status) {
 	for _, c := range st.Health {
 		fmt.Fprintf(a.Out, "%s (%s, for %s): %s\n", printable(c.Severity), printable(c.Code),
 			showAge(a.now().Sub(c.Since)), printable(c.Text))
+	}
+}
+
+// mailLines tells of the mail server.
+func (a *App) mailLines(line func(what, format string, args ...any), m *rpc.Mail) {
+	of := ""
+	if m.Cap > 0 {
+		of = " of " + showBytes(m.Cap)
+	}
+	oldest := ""
+	if !m.Oldest.IsZero() {
+		oldest = ", the oldest " + showAge(a.now().Sub(m.Oldest)) + " old"
+	}
+	line("archive", "%s, %s%s%s", plural(int(m.Envelopes), "envelope", "envelopes"), showBytes(m.Disk), of, oldest)
+	whom := "everybody"
+	if m.MembersOnly {
+		whom = "members"
+	}
+	line("serves", "%s; %s answered, %s handed out, %d open", whom, plural(int(m.Answered), "request", "requests"),
+		plural(int(m.Sent), "envelope", "envelopes"), m.Open)
+	if !m.Closing.IsZero() {
+		line("closes", "after %s", m.Closing.UTC().Add(-time.Second).Format(time.DateOnly))
 	}
 }
 

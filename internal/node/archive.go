@@ -35,3 +35,12 @@ func (m *mail) setRules(r archive.Rules) {
 	m.retention.Store(r)
 	m.server.SetRules(r)
 }
+
+// status says how the mail server is doing.
+func (m *mail) status() *rpc.Mail {
+	stored, served, announced := m.archive.Stats(), m.server.Stats(), m.server.Announce()
+	return &rpc.Mail{
+		MembersOnly: announced.MembersOnly, Envelopes: stored.Envelopes, Disk: stored.Disk, Cap: m.rules().Cap, Oldest: stored.Oldest,
+		Open: served.Running + served.Waiting, Answered: served.Answered, Sent: served.Records, Closing: announced.Closing,
+	}
+}

@@ -72,6 +72,9 @@ func (s shell) Status() rpc.Status {
 	for _, d := range n.opt.Dialects {
 		out.Dialects = append(out.Dialects, d.String())
 	}
+	if n.mail != nil {
+		out.Mail = n.mail.status()
+	}
 	if st.SkewKnown {
 		offset := st.Skew.Seconds()
 		out.ClockOffset = &offset

@@ -101,9 +101,23 @@ type Status struct {
 	ClockOffset    *float64  `json:"clockOffset,omitempty"` // seconds that peers' clocks are ahead of ours; absent: unknown
 	Pool           Pool      `json:"pool"`
 	Filters        Filters   `json:"filters"`
+	Mail           *Mail     `json:"mail,omitempty"` // absent: the node is no mail server
 	// Counters are the figures of /metrics worth showing to people, by name.
 	Counters map[string]float64 `json:"counters,omitempty"`
 	Health   []Condition        `json:"health"`
+}
+
+// Mail says how a mail server is doing.
+type Mail struct {
+	MembersOnly bool      `json:"membersOnly"`
+	Envelopes   uint64    `json:"envelopes"` // in the archive
+	Disk        int64     `json:"disk"`      // bytes of the archive, all included
+	Cap         int64     `json:"cap"`       // of Disk; 0: none
+	Oldest      time.Time `json:"oldest,omitzero"`
+	Open        int       `json:"open"`     // requests now
+	Answered    uint64    `json:"answered"` // requests since the start
+	Sent        uint64    `json:"sent"`     // envelopes handed out since the start
+	Closing     time.Time `json:"closing,omitzero"`
 }
 
 // Reachability is the result of node_reachable.
