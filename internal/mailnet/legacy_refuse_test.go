@@ -30,6 +30,12 @@ func TestRefusalsNameTheRequest(t *testing.T) {
 	if a := p.ask(codeRequest, sealed.Raw()); !strings.HasPrefix(a.Failed, wire.TextBusy) || a.ID != sealed.Hash() {
 		t.Errorf("a sealed request %s was refused with %q under %s", sealed.Hash(), a.Failed, a.ID)
 	}
+	// A plain request [id, 1, 2, 3, "", a filter of 1 byte], which no real server survives.
+	short := append(append([]byte{0xe6, 0xa0}, id[:]...), 1, 2, 3, 0x80, 1)
+	p = meet(t, newNode(t, store, nil), waku, session.Peer{})
+	if a := p.ask(codeRequest, short); !strings.Contains(a.Failed, "bloom filter of 1 bytes") || a.ID != id {
+		t.Errorf("a plain request %s that cannot be read was refused with %q under %s", id, a.Failed, a.ID)
+	}
 	p = meet(t, newNode(t, nil, nil), waku, session.Peer{})
 	if a := p.ask(codeRequest, plain); !strings.Contains(a.Failed, "no mail server") || a.ID != id {
 		t.Errorf("a node that is no mail server says %q under %s", a.Failed, hex.EncodeToString(a.ID[:]))

@@ -55,7 +55,8 @@ func (r *MailRequest) Check() error {
 }
 
 // Parse reads the packet: a sealed request is an envelope, to be opened and then read with ParseSealed; a plain one is
-// the request itself. Exactly one of the two is returned. Both alias the payload.
+// the request itself. Exactly one of the two is returned. Both alias the payload. With an error comes the id of a plain
+// request, and nothing else of it, as far as it can be read: the refusal must name it.
 func (r Request) Parse() (sealed *envelope.Envelope, plain *MailRequest, err error) {
 	payload := firstItem(r.Payload)
 	if e, err := envelope.Decode(payload); err == nil {
@@ -74,7 +75,7 @@ func (r Request) Parse() (sealed *envelope.Envelope, plain *MailRequest, err err
 		m.Topics = p.topics(items[6])
 	}
 	if p.err != nil {
-		return nil, nil, malformedMail("plain mail request: %v", p.err)
+		return nil, &MailRequest{ID: m.ID}, malformedMail("plain mail request: %v", p.err)
 	}
 	return nil, m, nil
 }
