@@ -15,13 +15,13 @@ import (
 // on the way. Drops wait until it is done.
 func (a *Archive) Check(ctx context.Context, report func(archive.Problem)) (archive.Checked, error) {
 	const op = "archive: check"
-	if a.isClosed() {
-		return archive.Checked{}, errClosed(op)
-	}
 	a.steady.RLock()
 	defer a.steady.RUnlock()
 	views := a.views(everySlice)
 	defer releaseAll(views)
+	if a.isClosed() { // asked after the slices were taken: none of them was missing yet
+		return archive.Checked{}, errClosed(op)
+	}
 	c := &checker{a: a, ctx: ctx, report: report}
 	for i := range views {
 		c.v = &views[i]

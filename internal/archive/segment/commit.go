@@ -306,6 +306,7 @@ func (a *Archive) sealIfDue(now time.Time) error {
 		return nil
 	}
 	if err := a.indexer.admit(); err != nil {
+		a.refuse(fault.Text(err))
 		return err
 	}
 	a.seal()

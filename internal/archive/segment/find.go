@@ -14,12 +14,12 @@ func (a *Archive) Find(ctx context.Context, hashes []envelope.Hash, bodies bool)
 	if len(hashes) > archive.MaxFind {
 		return nil, fault.Errorf(op, fault.Invalid, "%d hashes were asked for; %d are the most", len(hashes), archive.MaxFind)
 	}
-	if a.isClosed() {
-		return nil, errClosed(op)
-	}
 	records := make([]archive.Record, len(hashes))
 	views := a.views(everySlice)
 	defer releaseAll(views)
+	if a.isClosed() { // asked after the slices were taken: none of them was missing yet
+		return nil, errClosed(op)
+	}
 	for i := len(views) - 1; i >= 0; i-- { // what is asked for is mostly new
 		if err := ctx.Err(); err != nil {
 			return nil, errGone(op, err)

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"io"
 	"io/fs"
@@ -84,7 +83,7 @@ func newManifest(random io.Reader, now time.Time) (m manifest, err error) {
 	return manifest{Format: version, Epoch: b[:8], Key: b[8:], Created: now.UTC().Truncate(time.Second)}, nil
 }
 
-// readFile returns the bytes of a small file, at most max of them.
+// readFile returns the first bytes of a file, at most max of them.
 func readFile(fsys FS, name string, max int64) ([]byte, error) {
 	f, err := fsys.Open(name)
 	if err != nil {
@@ -95,10 +94,7 @@ func readFile(fsys FS, name string, max int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if size > max {
-		return nil, fmt.Errorf("%s is larger than %d bytes", filepath.Base(name), max)
-	}
-	b := make([]byte, size)
+	b := make([]byte, min(size, max))
 	return b, readFull(f, b, 0)
 }
 

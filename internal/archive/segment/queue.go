@@ -105,9 +105,12 @@ func (q *queue) close() {
 	q.signal()
 }
 
-// perform has the committer call do, between two commits.
+// perform has the committer call do, between two commits. Once it waits, it waits to the end.
 func (a *Archive) perform(ctx context.Context, op string, do func() error) error {
-	return a.queue.submit(op, &request{ctx: ctx, do: do})
+	if err := ctx.Err(); err != nil {
+		return errGone(op, err)
+	}
+	return a.queue.submit(op, &request{ctx: context.WithoutCancel(ctx), do: do})
 }
 
 // errGone is for callers whose context ended.

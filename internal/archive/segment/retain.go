@@ -23,9 +23,7 @@ func (a *Archive) Retain(ctx context.Context, now time.Time) (archive.Pruned, er
 			return err
 		}
 		if p.Arrival > 0 {
-			a.mu.Lock()
-			a.refusing = "" // the next Put finds out
-			a.mu.Unlock()
+			a.refuse("") // the next Put finds out
 		}
 		return nil
 	})
@@ -154,8 +152,13 @@ func (c *commit) makeRoom(need int64) error {
 }
 
 func (c *commit) refuse(why string) error {
-	c.a.mu.Lock()
-	c.a.refusing = why
-	c.a.mu.Unlock()
+	c.a.refuse(why)
 	return fault.E("archive: put", fault.Limit, nil, why)
+}
+
+// refuse says in Stats why Put fails, until one succeeds.
+func (a *Archive) refuse(why string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.refusing = why
 }

@@ -89,11 +89,11 @@ func (w *walk) Next(ctx context.Context, b archive.Bound) (archive.Page, error) 
 	if err := ctx.Err(); err != nil {
 		return archive.Page{}, errGone(op, err)
 	}
-	if w.a.isClosed() {
-		return archive.Page{}, errClosed(op)
-	}
 	list := w.attach()
 	defer w.detach(list)
+	if w.a.isClosed() { // asked after the slices were taken: none of them was missing yet
+		return archive.Page{}, errClosed(op)
+	}
 	p := &page{bound: b}
 	w.looked = 0
 	var err error
