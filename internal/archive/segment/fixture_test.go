@@ -113,4 +113,3 @@ func TestFormatStays(t *testing.T) {
 		}
 	}
 }
-
