@@ -95,7 +95,7 @@ func (f *failing) round(ctx context.Context, percent int32) error {
 	problems := make([]error, 3)
 	failed := make([][]*envelope.Envelope, 3)
 	for i := range failed {
-		wg.Go(func() { failed[i], problems[i] = f.write(ctx, 15) })
+		wg.Go(func() { failed[i], problems[i] = f.write(ctx, 6) })
 	}
 	wg.Wait()
 	_, err := holds(ctx, f.a, f.ledger.due())
