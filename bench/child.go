@@ -34,6 +34,8 @@ func runChild(ctx context.Context, name string, rounds int, with archiveArgs) er
 		return relayChild()
 	case "archive":
 		return archiveChild(ctx, with)
+	case "history":
+		return historyChild(ctx, with)
 	case "ask":
 		return askChild(ctx, with)
 	case "pipe":

@@ -24,7 +24,7 @@ func newCounter(ctx context.Context, to string) (*counter, error) {
 	end, _, err := startEnd(to, devp2p.Protocol{
 		Name: mail1.Name, Version: mail1.Version, Codes: mail1.Codes,
 		Run: func(c *devp2p.Conn) error {
-			if err := c.WritePacket(mail1.Encode(&mail1.Hello{Version: 1})); err != nil {
+			if err := c.WritePacket(mail1.Encode(mail1.Hello{Version: 1})); err != nil {
 				return err
 			}
 			up <- c
@@ -58,7 +58,7 @@ func (c *counter) ask(_ context.Context, w peerproc.Ask, start time.Time) (r pee
 	for more := true; more; {
 		c.last++
 		q.ID = c.last
-		if err := c.conn.WritePacket(mail1.Encode(&mail1.Page{Question: q})); err != nil {
+		if err := c.conn.WritePacket(mail1.Encode(mail1.Page{Question: q})); err != nil {
 			return r, err
 		}
 		r.Pages++
@@ -72,11 +72,11 @@ func (c *counter) ask(_ context.Context, w peerproc.Ask, start time.Time) (r pee
 }
 
 // receive counts one answer.
-func (c *counter) receive(r *peerproc.AnswerReport, start time.Time) (*mail1.End, error) {
+func (c *counter) receive(r *peerproc.AnswerReport, start time.Time) (end mail1.End, err error) {
 	for {
 		code, payload, err := c.conn.ReadPacket()
 		if err != nil {
-			return nil, err
+			return end, err
 		}
 		if code == mail1.CodeEnvelopes {
 			r.LastMS = float64(time.Since(start).Nanoseconds()) / 1e6
@@ -85,7 +85,7 @@ func (c *counter) receive(r *peerproc.AnswerReport, start time.Time) (*mail1.End
 			}
 			n, err := countEnvelopes(payload)
 			if err != nil {
-				return nil, err
+				return end, err
 			}
 			r.Packets++
 			r.Envelopes += n
@@ -94,13 +94,13 @@ func (c *counter) receive(r *peerproc.AnswerReport, start time.Time) (*mail1.End
 		}
 		p, err := mail1.Decode(code, payload)
 		if err != nil {
-			return nil, err
+			return end, err
 		}
 		switch p := p.(type) {
-		case *mail1.End:
+		case mail1.End:
 			return p, nil
-		case *mail1.Error:
-			return nil, fmt.Errorf("the mail server refused: %s", p.Text)
+		case mail1.Error:
+			return end, fmt.Errorf("the mail server refused: %s", p.Text)
 		}
 	}
 }

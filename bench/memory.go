@@ -37,7 +37,8 @@ type ownNode struct {
 	ended  chan struct{}
 }
 
-func (b *bench) startOwn(ctx context.Context) (*ownNode, error) {
+// startOwn runs a node, a mail server if there are options for one.
+func (b *bench) startOwn(ctx context.Context, mail *node.MailOptions) (*ownNode, error) {
 	dir, err := os.MkdirTemp(b.dir, "own-")
 	if err != nil {
 		return nil, err
@@ -51,7 +52,7 @@ func (b *bench) startOwn(ctx context.Context) (*ownNode, error) {
 			DataDir: dir, KeyFile: filepath.Join(dir, "node.key"), Socket: socket,
 			Network:  devp2p.Config{ListenAddrs: []string{"127.0.0.1:0"}, MaxPeers: 2 * memoryPeers},
 			Gossip:   gossip.Config{Full: true},
-			Dialects: wire.Dialects(), Out: io.Discard, Log: slog.New(slog.DiscardHandler),
+			Dialects: wire.Dialects(), Mail: mail, Out: io.Discard, Log: slog.New(slog.DiscardHandler),
 		})
 	}()
 	n.client, n.url, err = dialNode(ctx, socket, n.ended)
@@ -89,7 +90,7 @@ func inUse() float64 {
 func (b *bench) memory(ctx context.Context) error {
 	var peer, used, pooled []float64
 	for range b.runs {
-		n, err := b.startOwn(ctx)
+		n, err := b.startOwn(ctx, nil)
 		if err != nil {
 			return err
 		}

@@ -4,11 +4,44 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"time"
 
+	"github.com/restante-im/restante/internal/node"
 	"github.com/restante-im/restante/test/peers/peerproc"
 )
+
+// historyChild answers, in this process, who asks for all of an archive that an "archive" child has filled, twice:
+//
+//	go run ./bench -child history -dir ARCHIVE -cpuprofile cpu.out
+func historyChild(ctx context.Context, with archiveArgs) error {
+	dir, err := os.MkdirTemp("", "restante-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	b := &bench{dir: dir}
+	own, err := b.startOwn(ctx, &node.MailOptions{MembersFile: filepath.Join(dir, "members.json"), ArchiveDir: with.dir})
+	if err != nil {
+		return err
+	}
+	defer own.close()
+	for _, step := range []string{stepCount, ""} {
+		client, err := startChild("ask", archiveArgs{to: own.enode(), count: 1, step: step})
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		used := ownCPU()
+		r, err := client.Ask(ctx, peerproc.Question{Asks: []peerproc.Ask{{}}})
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%d envelopes, %.0f/s, %v for each\n", r.Envelopes, perS(r), (ownCPU()-used)/time.Duration(max(r.Envelopes, 1)))
+	}
+	return nil
+}
 
 // relayChild relays in this process under the loads of relay.cpu_us, for a CPU profile of a node under load:
 //
@@ -25,7 +58,7 @@ func relayChild() error {
 	if b.peer, err = peerproc.Build(ctx, peerproc.Geth6, ""); err != nil {
 		return err
 	}
-	own := func(ctx context.Context, _ string) (relayProcess, error) { return b.startOwn(ctx) }
+	own := func(ctx context.Context, _ string) (relayProcess, error) { return b.startOwn(ctx, nil) }
 	for name, l := range cpuLoads() {
 		c, err := b.newChain(ctx, own, 1, l)
 		if err != nil {

@@ -193,12 +193,15 @@ func readPages(ctx context.Context, a archive.Archive, with archiveArgs, end tim
 
 // anyPage is a question of any kind at any depth.
 func anyPage(random *rand.Rand, topics []envelope.Topic, end time.Time, next uint64) (q archive.Query) {
-	switch n := random.IntN(4); n {
-	case 0, 1, 2:
-		for range [...]int{1, 20, 1000}[n] {
-			q.Topics = append(q.Topics, topics[random.IntN(len(topics))])
+	n := [...]int{0, 1, 20, 1000, -1, -20}[random.IntN(6)] // 0 is everything; below 0 are filters
+	for range max(n, 0) {
+		q.Topics = append(q.Topics, topics[random.IntN(len(topics))])
+	}
+	for range max(-n, 0) {
+		if q.Bloom == nil {
+			q.Bloom = new(envelope.Bloom)
 		}
-	default: // everything
+		q.Bloom.Or(topics[random.IntN(len(topics))].Bloom())
 	}
 	if random.IntN(2) == 0 {
 		q.Order = archive.ByArrival
