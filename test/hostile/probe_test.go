@@ -32,7 +32,7 @@ func newProbe(w *world) *probe {
 	return p
 }
 
-func (p *probe) read(code uint64, payload []byte) {
+func (p *probe) read(_ string, code uint64, payload []byte) {
 	if code != 1 {
 		return
 	}
@@ -114,8 +114,8 @@ func (p *probe) report() {
 	defer p.mu.Unlock()
 	slices.Sort(p.took)
 	median := p.took[len(p.took)/2]
-	if median > normal {
-		t.Errorf("honest messages took %s in the median, want %s at most", median, normal)
+	if median > p.w.normal {
+		t.Errorf("honest messages took %s in the median, want %s at most", median, p.w.normal)
 	}
 	if p.again > 0 {
 		t.Errorf("%d honest messages came twice", p.again)

@@ -263,17 +263,22 @@ func (v visitors) Accept() (net.Conn, error) {
 
 // newPublicWorld is a world whose visitors come from the address in the value, which honest ones change.
 func newPublicWorld(t *testing.T) (*world, *atomic.Value) {
-	var from atomic.Value
-	from.Store("198.51.100.1:1")
+	from := new(atomic.Value)
 	w := newWorld(t, func(o *node.Options) {
-		o.Network.Listen = func(network, address string) (net.Listener, error) {
-			l, err := net.Listen(network, address)
-			return visitors{l, &from}, err
-		}
+		public(o, from)
 		o.Network.HandshakeTimeout = 2 * time.Second
 		o.Network.AcceptBurst = 100 // or the attack would be over before the other limits count
 	})
-	return w, &from
+	return w, from
+}
+
+// public makes visitors come from the address in the value.
+func public(o *node.Options, from *atomic.Value) {
+	from.Store("198.51.100.1:1")
+	o.Network.Listen = func(network, address string) (net.Listener, error) {
+		l, err := net.Listen(network, address)
+		return visitors{l, from}, err
+	}
 }
 
 // TestEndlessHandshakes opens connections that say nothing, or a byte now and then. Others are let in meanwhile.
@@ -356,7 +361,7 @@ func TestHelloSaysLittle(t *testing.T) {
 	w.call(&filter, "shh_newMessageFilter", rpc.Criteria{SymKeyID: key, Topics: []rpc.Topic{rpc.Topic(topic)}})
 	for _, name := range []string{shh6, waku1} {
 		got := make(chan []byte, 1)
-		w.dial(conduct{hellos: speaks(name), read: func(code uint64, payload []byte) {
+		w.dial(conduct{hellos: speaks(name), read: func(_ string, code uint64, payload []byte) {
 			if code == 0 {
 				got <- payload
 			}

@@ -22,6 +22,7 @@ import (
 	"github.com/restante-im/restante/internal/devp2p"
 	"github.com/restante-im/restante/internal/envelope"
 	"github.com/restante-im/restante/internal/gossip"
+	"github.com/restante-im/restante/internal/mail1"
 	"github.com/restante-im/restante/internal/node"
 	"github.com/restante-im/restante/internal/nodeaddr"
 	"github.com/restante-im/restante/internal/rpc"
@@ -45,6 +46,8 @@ type world struct {
 	node  *rpc.Client
 	enode nodeaddr.Node
 	log   *recorder
+
+	normal time.Duration // the median latency that honest peers keep
 }
 
 // recorder keeps why peers went.
@@ -92,7 +95,7 @@ func newWorld(t *testing.T, change func(*node.Options)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, log: &recorder{down: map[string][]string{}}}
+	w := &world{t: t, normal: normal, log: &recorder{down: map[string][]string{}}}
 	opt := node.Options{
 		Version: "test", DataDir: dir, KeyFile: filepath.Join(dir, "key"), Socket: filepath.Join(dir, rpc.SocketName),
 		Network:  devp2p.Config{ListenAddrs: []string{"127.0.0.1:0"}, WatchInterval: -1},
@@ -169,7 +172,7 @@ type peer struct {
 // conduct says how a peer behaves by itself.
 type conduct struct {
 	hellos map[string][]byte // by dialect; nil bytes: sends none
-	read   func(code uint64, payload []byte)
+	read   func(link string, code uint64, payload []byte)
 	mute   bool // never reads
 }
 
@@ -187,6 +190,15 @@ func speaks(names ...string) map[string][]byte {
 	return hellos
 }
 
+// protocolOf is a protocol by its name and version, still without its Run.
+func protocolOf(name string) devp2p.Protocol {
+	if name == mail1.Label {
+		return devp2p.Protocol{Name: mail1.Name, Version: mail1.Version, Codes: mail1.Codes}
+	}
+	d, _ := wire.Lookup(name)
+	return devp2p.Protocol{Name: d.Name(), Version: d.Version(), Codes: d.Codes()}
+}
+
 // dial connects a new peer to the node. Only its first connection counts.
 func (w *world) dial(c conduct) *peer {
 	w.t.Helper()
@@ -201,8 +213,8 @@ func (w *world) dial(c conduct) *peer {
 		Key: crypto.FromECDSA(key), Name: "hostile", Static: []nodeaddr.Node{w.enode}, WatchInterval: -1, MaxPacket: 1<<24 - 1,
 	}
 	for name, hello := range c.hellos {
-		d, _ := wire.Lookup(name)
-		cfg.Protocols = append(cfg.Protocols, devp2p.Protocol{Name: d.Name(), Version: d.Version(), Codes: d.Codes(), Run: func(conn *devp2p.Conn) error {
+		protocol := protocolOf(name)
+		protocol.Run = func(conn *devp2p.Conn) error {
 			select {
 			case <-p.ended:
 				return errors.New("no more")
@@ -216,7 +228,8 @@ func (w *world) dial(c conduct) *peer {
 			}
 			opened <- conn
 			return p.serve(conn, c)
-		}})
+		}
+		cfg.Protocols = append(cfg.Protocols, protocol)
 	}
 	if p.server, err = devp2p.Start(cfg); err != nil {
 		w.t.Fatal(err)
@@ -258,7 +271,7 @@ func (p *peer) serve(conn *devp2p.Conn, c conduct) error {
 		if err != nil {
 			return err
 		}
-		if code == 11 && len(payload) >= 32 {
+		if code == 11 && len(payload) >= 32 && conn.Protocol() != mail1.Label {
 			p.acks.Store(envelope.Hash(payload[len(payload)-32:]), true)
 			select {
 			case p.acked <- struct{}{}:
@@ -266,7 +279,7 @@ func (p *peer) serve(conn *devp2p.Conn, c conduct) error {
 			}
 		}
 		if c.read != nil {
-			c.read(code, payload)
+			c.read(conn.Protocol(), code, payload)
 		}
 	}
 }
