@@ -196,10 +196,15 @@ func (c *crasher) drop(ctx context.Context, list []*envelope.Envelope) error {
 	}
 	hashes := []envelope.Hash{list[0].Hash()}
 	c.ledger.drops(hashes, false)
-	if _, err := d.Drop(ctx, hashes); err != nil {
+	n, err := d.Drop(ctx, hashes)
+	switch {
+	case err != nil:
 		return fmt.Errorf("drop: %w", err)
+	case n == 1:
+		c.ledger.drops(hashes, true)
+	case c.o.Rules.Age == 0: // else it may be pruned, and a crash may undo that
+		return fmt.Errorf("drop: %s was just put, and is not there", hashes[0])
 	}
-	c.ledger.drops(hashes, true)
 	return nil
 }
 
