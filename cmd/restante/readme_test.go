@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,38 +14,85 @@ import (
 	"github.com/restante-im/restante/internal/config"
 )
 
-// TestREADMENamesWhatExists holds the commands and files that the README names against the program and the tree.
-func TestREADMENamesWhatExists(t *testing.T) {
-	text, err := os.ReadFile("../../README.md")
+// guides are the documents that tell people what to type.
+var guides = []string{"README.md", "docs/operator.md", "docs/mail-1.md", "docs/archive-format.md", "docs/performance.md", "docs/weaknesses.md"}
+
+func guide(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile("../../" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	commands := map[string]bool{}
-	for _, m := range regexp.MustCompile("(?:bin/|`)restante ([a-z]+)").FindAllStringSubmatch(string(text), -1) {
-		commands[m[1]] = true
+	return string(text)
+}
+
+// help returns what a command says of itself; "" if there is none.
+func help(words ...string) string {
+	var out bytes.Buffer
+	app := &cli.App{In: strings.NewReader(""), Out: &out, Err: io.Discard, Platform: config.ThisPlatform(), Terminal: cli.SystemTerminal()}
+	if app.Main(append(slices.Clone(words), "--help")) != cli.ExitOK || !strings.Contains(out.String(), "restante "+strings.Join(words, " ")) {
+		return ""
 	}
-	if len(commands) < 6 {
-		t.Errorf("the README names only %v", commands)
-	}
-	for name := range commands {
-		var out bytes.Buffer
-		app := &cli.App{In: strings.NewReader(""), Out: &out, Err: io.Discard, Platform: config.ThisPlatform(), Terminal: cli.SystemTerminal()}
-		if code := app.Main([]string{name, "--help"}); code != cli.ExitOK || !strings.Contains(out.String(), "restante "+name) {
-			t.Errorf("restante %s --help: exit code %d", name, code)
+	return out.String()
+}
+
+var (
+	typed   = regexp.MustCompile("(?m)(?:^|[` /])restante((?: --(?:ipc|data-dir|config) \\S+)*)((?: [a-z]+)+)([^`\n#]*)")
+	flagged = regexp.MustCompile(`--[a-z0-9-]+`)
+)
+
+// TestGuidesNameCommandsThatExist holds the commands and flags that people are told to type against the program.
+func TestGuidesNameCommandsThatExist(t *testing.T) {
+	for _, name := range guides {
+		count := 0
+		for _, m := range typed.FindAllStringSubmatch(guide(t, name), -1) {
+			words := strings.Fields(m[2])
+			text := help(words[0])
+			if text == "" {
+				continue // prose, unless it is the first word of a line of code; those are checked below
+			}
+			count++
+			if len(words) > 1 {
+				if sub := help(words[:2]...); sub != "" {
+					text = sub
+				}
+			}
+			for _, flag := range flagged.FindAllString(m[3], -1) {
+				if !strings.Contains(text, flag) {
+					t.Errorf("%s: restante %s has no flag %s", name, m[2], flag)
+				}
+			}
+		}
+		if name == "README.md" && count < 8 || name == "docs/operator.md" && count < 15 {
+			t.Errorf("%s names only %d commands", name, count)
 		}
 	}
-	for _, m := range regexp.MustCompile(`\]\(([A-Za-z][^):]*)\)`).FindAllStringSubmatch(string(text), -1) {
-		if _, err := os.Stat("../../" + m[1]); err != nil {
-			t.Errorf("the README links to %s: %v", m[1], err)
+}
+
+// TestGuidesTypeOnlyCommands looks at what stands in blocks of code and between backquotes.
+func TestGuidesTypeOnlyCommands(t *testing.T) {
+	for _, name := range guides {
+		for _, m := range regexp.MustCompile("(?m)(?:bin/|`|^(?:sudo )?)restante (?:--ipc \\S+ )?([a-z]+)").FindAllStringSubmatch(guide(t, name), -1) {
+			if help(m[1]) == "" {
+				t.Errorf("%s tells people to type restante %s, which does not exist", name, m[1])
+			}
 		}
 	}
-	makefile, err := os.ReadFile("../../Makefile")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range regexp.MustCompile("`make ([a-z]+)").FindAllStringSubmatch(string(text), -1) {
-		if !strings.Contains(string(makefile), "\n"+m[1]+":") {
-			t.Errorf("the README names make %s, which does not exist", m[1])
+}
+
+func TestGuidesLinkToWhatExists(t *testing.T) {
+	makefile := guide(t, "Makefile")
+	for _, name := range guides {
+		text := guide(t, name)
+		for _, m := range regexp.MustCompile(`\]\(([A-Za-z.][^):#]*)(?:#[^)]*)?\)`).FindAllStringSubmatch(text, -1) {
+			if _, err := os.Stat(filepath.Join("../..", filepath.Dir(name), m[1])); err != nil {
+				t.Errorf("%s links to %s: %v", name, m[1], err)
+			}
+		}
+		for _, m := range regexp.MustCompile("`make ([a-z]+)").FindAllStringSubmatch(text, -1) {
+			if !strings.Contains(makefile, "\n"+m[1]+":") {
+				t.Errorf("%s names make %s, which does not exist", name, m[1])
+			}
 		}
 	}
 }
