@@ -83,6 +83,11 @@ func (b *bench) history(ctx context.Context) error {
 		}
 		b.out.add(s.name, "ms", s.t, values[0], values[1])
 	}
+	if b.wants("history.legacy_") {
+		if err := h.legacy(ctx); err != nil {
+			return fmt.Errorf("history.legacy: %w", err)
+		}
+	}
 	if b.wants("history.all_") || b.wants("history.pipe_share") {
 		return h.all(ctx)
 	}
@@ -238,6 +243,43 @@ func (h *historyBench) together(ctx context.Context, side int) (float64, error) 
 	}
 	r, err := h.ask(ctx, side, asks...)
 	return r.LastMS, err
+}
+
+// legacy asks ours as Status' clients do: sealed, 1,000 envelopes a page, bundled, by cursor.
+func (h *historyBench) legacy(ctx context.Context) error {
+	client, err := peerproc.StartRaw(h.peer, "ask", "-to", h.sides[0].server.enode(), "-password", mailPassword)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if err := client.Wait(ctx, "connected", 0, nil); err != nil {
+		return err
+	}
+	ask := func(topics ...envelope.Topic) (peerproc.AnswerReport, error) {
+		a := h.request(0, topics...)
+		a.Form, a.Limit, a.Batch, a.Follow = peerproc.RLP7, 1000, true, true
+		return h.put(ctx, 0, client, a)
+	}
+	var one, all []float64
+	for range h.runs {
+		h.turn++
+		topics := h.some(1)
+		if _, err := ask(topics...); err != nil {
+			return err
+		}
+		r, err := ask(topics...)
+		if err != nil {
+			return err
+		}
+		one = append(one, r.LastMS)
+		if r, err = ask(); err != nil {
+			return err
+		}
+		all = append(all, perS(r))
+	}
+	h.out.add("history.legacy_topic1_ms", "ms", target{}, one, nil)
+	h.out.add("history.legacy_all_per_s", "envelopes/s", target{}, all, nil)
+	return nil
 }
 
 // all asks for the whole archive: ours once with a client that counts, as the peer's does, and once with a fetch that checks. In

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -28,8 +29,8 @@ type question struct {
 
 type wish struct {
 	driver.History
-	Expect int  `json:"expect"` // envelopes after which the answer has come; 0: when nothing comes any more
-	Follow bool `json:"follow"` // ask for the next page while there is one
+	Expect int  `json:"expect"` // envelopes after which the answer has come; 0: at its end, or when nothing comes any more
+	Follow bool `json:"follow"` // to the end, and ask for the next page while there is one
 }
 
 // answerLine sums up the answers to a question. Times count from the sending of the first request.
@@ -186,13 +187,14 @@ func ask(clients []*mailClient, q question) answerLine {
 
 // ask sends a request and counts what comes.
 func (c *mailClient) ask(w wish, quiet time.Duration, start time.Time) (a answerLine, err error) {
-	if err := c.send(w.History); err != nil {
+	id, err := c.send(w.History)
+	if err != nil {
 		return a, err
 	}
 	a.Pages = 1
 	silence := time.NewTimer(quiet)
 	defer silence.Stop()
-	for w.Expect == 0 || a.Envelopes < w.Expect {
+	for w.Follow || w.Expect == 0 || a.Envelopes < w.Expect {
 		var p mailPacket
 		select {
 		case p = <-c.packets:
@@ -203,6 +205,9 @@ func (c *mailClient) ask(w wish, quiet time.Duration, start time.Time) (a answer
 			return a, p.err
 		}
 		silence.Reset(quiet)
+		if p.complete != nil && !bytes.Contains(p.complete, id) {
+			continue // of a request before
+		}
 		if p.complete != nil {
 			next, err := cursorOf(p.complete)
 			if err != nil || next == nil || !w.Follow {
@@ -210,7 +215,7 @@ func (c *mailClient) ask(w wish, quiet time.Duration, start time.Time) (a answer
 			}
 			w.Cursor = next
 			a.Pages++
-			if err := c.send(w.History); err != nil {
+			if id, err = c.send(w.History); err != nil {
 				return a, err
 			}
 			continue
@@ -238,28 +243,29 @@ func cursorOf(b []byte) ([]byte, error) {
 	return nil, nil
 }
 
-// send seals a request as go-ethereum's own client does.
-func (c *mailClient) send(h driver.History) error {
+// send seals a request as go-ethereum's own client does, and returns its id.
+func (c *mailClient) send(h driver.History) (id []byte, err error) {
 	payload, err := h.Payload(topicBloom)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	sign, err := crypto.GenerateKey()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	params := &whisperv6.MessageParams{TTL: 50, Src: sign, KeySym: c.key, Payload: payload}
 	m, err := whisperv6.NewSentMessage(params)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	env, err := m.Wrap(params)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	raw, err := rlp.EncodeToBytes(env)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return c.write(codeRequest, raw)
+	hash := env.Hash()
+	return hash[:], c.write(codeRequest, raw)
 }

@@ -115,8 +115,8 @@ type Ask struct {
 	Topics []string `json:"topics,omitempty"`
 	Limit  uint32   `json:"limit,omitempty"`
 	Batch  bool     `json:"batch,omitempty"`
-	Expect int      `json:"expect"` // envelopes after which the answer has come; 0: when nothing comes any more
-	Follow bool     `json:"follow"` // ask for the next page while there is one
+	Expect int      `json:"expect"` // envelopes after which the answer has come; 0: at its end, or when nothing comes any more
+	Follow bool     `json:"follow"` // to the end, and ask for the next page while there is one
 }
 
 // AnswerReport sums up the answers to a Question. Times count from the sending of the first request.
