@@ -61,7 +61,7 @@ func (c *checker) checkSlice() error {
 		return err
 	}
 	b := make([]byte, headerSize)
-	if err := readFull(v.body, b, 0); err != nil {
+	if err := readUpTo(v.body, b, 0); err != nil {
 		return c.a.unreadable(v.slice, err)
 	}
 	if h, ok := parseSliceHeader(b); ok != version || h.base != v.base || h.key != c.a.key {

@@ -352,3 +352,41 @@ func TestDropLeavesNoTrace(t *testing.T) {
 		}
 	}
 }
+
+// A sealed slice that lost its end: what is gone is left out, and is welcome when it comes again.
+func TestCutSealedSlice(t *testing.T) {
+	r := newRig(t, 4<<10)
+	r.fill(100)
+	r.stop()
+	edit(t, r.files(".slice")[0], func(b []byte) []byte { return b[:len(b)/2] })
+	r.start()
+	left := read(t, r.Archive, archive.Query{Order: archive.ByArrival})
+	if len(left) >= 100 || len(left) < 70 {
+		t.Errorf("%d are left", len(left))
+	}
+	var list []*envelope.Envelope
+	for _, k := range r.all {
+		e, err := envelope.Decode(k.Raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, e)
+	}
+	receipts, err := r.Put(ctx, list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh := 0
+	for _, got := range receipts {
+		if !got.Duplicate {
+			fresh++
+		}
+	}
+	if fresh != 100-len(left) {
+		t.Errorf("%d were stored again, want %d", fresh, 100-len(left))
+	}
+	problems := 0
+	if _, err := r.Check(ctx, func(archive.Problem) { problems++ }); err != nil || problems == 0 {
+		t.Errorf("%d problems, %v", problems, err)
+	}
+}

@@ -136,7 +136,7 @@ func (a *Archive) writeTrailer(s *slice, at int64, t trailer) error {
 // flag says in the frame that the envelope is dropped.
 func (it *item) flag() error {
 	b := make([]byte, frameHead)
-	if err := readFull(it.s.body, b, int64(it.rec.Offset)); err != nil {
+	if err := readUpTo(it.s.body, b, int64(it.rec.Offset)); err != nil {
 		return err
 	}
 	f, ok := parseFrame(b, it.s.seeds)

@@ -127,7 +127,7 @@ func (a *Archive) lookUp(v *view, hashes []envelope.Hash) ([]known, error) {
 // identify reads a frame and the full hash of its envelope. Of a damaged one the hash is made up, unlike any other.
 func (a *Archive) identify(it *item) (frame, envelope.Hash, error) {
 	b := make([]byte, frameSpace(int(it.rec.Size)))
-	if err := readFull(it.s.body, b, int64(it.rec.Offset)); err != nil {
+	if err := readUpTo(it.s.body, b, int64(it.rec.Offset)); err != nil {
 		return frame{}, it.hash, a.unreadable(it.s, err)
 	}
 	f, ok := it.check(b)

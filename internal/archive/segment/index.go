@@ -102,6 +102,10 @@ func (x *indexer) loop() {
 func (a *Archive) writeIndex(s *slice) error {
 	a.mu.RLock()
 	m, t, length, gone := s.memory, s.tally, s.length, s.gone
+	if !gone {
+		s.refs.Add(1) // it may be pruned meanwhile
+		defer s.release()
+	}
 	a.mu.RUnlock()
 	if gone || m == nil {
 		return nil
@@ -171,7 +175,7 @@ func (x *openedIndex) read(s *slice) (err error) {
 		return err
 	}
 	m := x.index.Meta()
-	if m.Base != s.base || m.Slice != s.seeds.id() || m.SliceBytes > uint64(s.bodyDisk) || uint64(x.index.Live()) < uint64(x.trailer.dropped) {
+	if m.Base != s.base || m.Slice != s.seeds.id() || uint64(x.index.Live()) < uint64(x.trailer.dropped) {
 		return errIndex
 	}
 	return nil

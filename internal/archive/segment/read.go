@@ -104,17 +104,24 @@ func (l *loader) readSome(order []uint32) (int, error) {
 		b = make([]byte, end-start)
 	}
 	b = b[:end-start]
-	if got, err := first.s.body.ReadAt(b, start); got < len(b) {
-		if err != nil && err != io.EOF {
-			return 0, l.a.unreadable(first.s, err)
-		}
-		clear(b[got:]) // the file was cut: what is missing does not check out
+	if err := readUpTo(first.s.body, b, start); err != nil {
+		return 0, l.a.unreadable(first.s, err)
 	}
 	for _, i := range order[:n] {
 		at := int64(l.items[i].rec.Offset) - start
 		l.take(i, b[at:at+frameSpace(int(l.items[i].rec.Size))])
 	}
 	return n, nil
+}
+
+// readUpTo is ReadAt with zeros for what the file is too short for: it does not check out, as any other damage.
+func readUpTo(r io.ReaderAt, b []byte, offset int64) error {
+	n, err := r.ReadAt(b, offset)
+	if n < len(b) && err != nil && err != io.EOF {
+		return err
+	}
+	clear(b[n:])
+	return nil
 }
 
 // take checks a frame and keeps its body.
@@ -124,7 +131,7 @@ func (l *loader) take(i uint32, b []byte) {
 	if !ok || f.kind == dropped {
 		// A drop may just have been writing here; the head is written whole and first.
 		again := make([]byte, len(b))
-		if err := readFull(it.s.body, again, int64(it.rec.Offset)); err != nil {
+		if err := readUpTo(it.s.body, again, int64(it.rec.Offset)); err != nil {
 			ok = false
 		} else if f, ok = it.check(again); ok && f.kind == kept {
 			b = again

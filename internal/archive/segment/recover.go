@@ -23,18 +23,22 @@ func (a *Archive) recover() error {
 	}
 	var bases []uint64
 	indexes := make(map[uint64]bool)
+	var half []string
 	for _, name := range names {
 		if base, ok := parseName(name, sliceSuffix); ok {
 			bases = append(bases, base)
 		} else if base, ok := parseName(name, indexSuffix); ok {
 			indexes[base] = true
 		} else if strings.HasSuffix(name, newSuffix) {
-			_ = a.fs.Remove(filepath.Join(a.dir, name)) // of no use, and no harm
+			half = append(half, name)
 		}
 	}
 	slices.Sort(bases)
 	if err := a.readManifest(bases); err != nil {
 		return err
+	}
+	for _, name := range half {
+		_ = a.fs.Remove(filepath.Join(a.dir, name)) // of no use, and no harm
 	}
 	for i, base := range bases {
 		limit := uint64(math.MaxUint64)
@@ -175,7 +179,7 @@ func (a *Archive) openSlice(base uint64) (*slice, error) {
 		return nil, a.unreadable(s, err)
 	}
 	b := make([]byte, headerSize)
-	if err := readFull(body, b, 0); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+	if err := readUpTo(body, b, 0); err != nil {
 		body.Close()
 		return nil, a.unreadable(s, err)
 	}

@@ -30,12 +30,8 @@ func (w *window) peek(offset int64, n int) ([]byte, error) {
 		if size > len(w.buf) {
 			w.buf = make([]byte, size)
 		}
-		got, err := w.r.ReadAt(w.buf[:size], offset)
-		if got < size {
-			if err != nil && err != io.EOF {
-				return nil, err
-			}
-			clear(w.buf[got:size]) // the file is shorter than it was: what is missing does not check out
+		if err := readUpTo(w.r, w.buf[:size], offset); err != nil {
+			return nil, err
 		}
 		w.at, w.data = offset, w.buf[:size]
 	}
