@@ -117,8 +117,8 @@ type asker struct {
 	*peer
 	careful bool // reads what comes
 	ids     uint64
-	ends    chan string // of answers, as long as there is room; "" for a success
-	news    chan mail1.Packet
+	ends    chan string       // of answers, as long as there is room; "" for a success
+	news    chan mail1.Packet // of mail/1 but envelopes and hashes, as long as there is room
 	mu      sync.Mutex
 	came    int // envelopes and hashes; packets of the older forms count one unless careful
 	bulk    int // bytes of mail/1 packets that take credit
@@ -183,22 +183,21 @@ func (a *asker) read(link string, code uint64, payload []byte) {
 }
 
 func (a *asker) took1(p mail1.Packet, size int) {
-	select {
-	case a.news <- p:
-	default:
-	}
 	switch p := p.(type) {
 	case mail1.Envelopes:
 		a.add(len(p.List))
 	case mail1.HashList:
 		a.add(len(p.List))
-	case mail1.Error:
-		a.end(p.Text)
-		return
-	case mail1.End, mail1.HeldList, mail1.Joined:
-		a.end("")
-		return
 	default:
+		select {
+		case a.news <- p:
+		default:
+		}
+		if e, ok := p.(mail1.Error); ok {
+			a.end(e.Text)
+		} else if _, ok := p.(mail1.Hello); !ok {
+			a.end("")
+		}
 		return
 	}
 	a.mu.Lock()
