@@ -39,7 +39,7 @@ faults: need ## seeded fault runs: K=gossip, crash, kill9 or disk, N=200 SEED=1
 	gossip) $(GO) test -timeout 60m -count=1 -run TestNetworks ./internal/sim -sim.runs=$(N) -sim.seed=$(SEED) -v ;; \
 	crash) $(GO) test -timeout 120m -count=1 -run 'TestFaults/Crash' ./internal/archive/segment -archive.clones=$(N) -archive.seed=$(SEED) -v ;; \
 	kill9) $(GO) test -timeout 60m -count=1 -run TestKill9 ./test/faults -kill9.runs=$(N) -kill9.seed=$(SEED) -v ;; \
-	disk) $(GO) test -timeout 60m -count=1 -run 'TestFaults/(Failing|Every|Slow|Full|Free|Damaged)' ./internal/archive/segment -archive.clones=$(N) -archive.seed=$(SEED) -v && \
+	disk) $(GO) test -timeout 60m -count=1 -run 'TestFaults/(Damaged|Failing|Full|Every|Slow|Free|Backup|Drop)' ./internal/archive/segment -archive.clones=$(N) -archive.seed=$(SEED) -v && \
 		$(GO) test -timeout 10m -count=1 -run TestFullDisk ./test/faults -v ;; \
 	*) echo "faults: K=$(K) is unknown; there are gossip (networks), crash (the archive's file system is cloned at every acknowledgement), kill9 (the program is killed) and disk (full, failing, damaged)"; exit 2 ;; \
 	esac

@@ -5,7 +5,7 @@
 // say. Arrivals belong to an epoch; where an archive cannot vouch that a number will never name another envelope, as
 // after a restored backup, it starts a new epoch.
 //
-// All methods are safe for concurrent use. Errors are faults: Invalid for a query or envelope that can never be right,
+// All methods are safe for concurrent use. Errors are faults: Invalid for a query, list or envelope that can never be right,
 // Limit for a full archive, Unavailable for a disk that fails now and may recover, Corrupt for stored data that does not
 // check out, Closed after Close.
 package archive
@@ -106,7 +106,8 @@ type Query struct {
 
 	From, To uint32 // sent, both inclusive; To 0 means no upper bound
 
-	// After is exclusive: a walk BySent starts at the first key beyond it, whether or not it is stored (any more).
+	// After is exclusive: a walk BySent starts at the first key beyond it, whether or not it is stored (any more). It means
+	// nothing in a walk ByArrival.
 	After Key
 	// AfterArrival is exclusive, UntilArrival inclusive, 0 for no bound. They hold in both orders.
 	AfterArrival, UntilArrival uint64
@@ -177,7 +178,7 @@ type Stats struct {
 }
 
 // Dropper is an archive that can remove single envelopes for good: what is dropped is overwritten, is never returned
-// again, and is refused as a duplicate when it comes again. It returns how many of the hashes were there.
+// again, and is refused as a duplicate when it comes again. It returns how many of the hashes were there, each counted once.
 type Dropper interface {
 	Drop(ctx context.Context, hashes []envelope.Hash) (int, error)
 }

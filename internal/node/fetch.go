@@ -92,6 +92,12 @@ func Fetch(ctx context.Context, o FetchOptions, deliver func(context.Context, hi
 	return history.Run(ctx, transport, o.Plan, deliver, time.Now)
 }
 
+// Patience with a mail server that cannot be reached.
+const (
+	reachTries = 3 // failed attempts to connect
+	reachLook  = 100 * time.Millisecond
+)
+
 // reach waits until the mail server has greeted us, and says what went wrong if it has not.
 func (o *FetchOptions) reach(ctx context.Context, network *devp2p.Server, net *mailnet.Net) (*mailnet.Remote, error) {
 	limit := o.Connect
@@ -100,21 +106,33 @@ func (o *FetchOptions) reach(ctx context.Context, network *devp2p.Server, net *m
 	}
 	soon, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	go func() { // give up early on an address at which nobody answers
+		tick := time.NewTicker(reachLook)
+		defer tick.Stop()
+		for {
+			select {
+			case <-soon.Done():
+				return
+			case <-tick.C:
+				if st := network.Static(); len(st) > 0 && st[0].Attempts >= reachTries {
+					cancel()
+				}
+			}
+		}
+	}()
 	remote, err := net.Remote(soon, o.Server.ID())
 	if err == nil {
 		return remote, nil
 	}
-	if ctx.Err() != nil {
+	if errors.Is(ctx.Err(), context.Canceled) {
 		return nil, ctx.Err()
 	}
 	why := "no answer"
-	for _, st := range network.Static() {
-		if st.LastError != "" {
-			why = st.LastError
-		}
+	if st := network.Static(); len(st) > 0 && st[0].LastError != "" {
+		why = st[0].LastError
 	}
-	return nil, fault.E("fetch", fault.Unavailable, errors.Join(err), fmt.Sprintf("the mail server %s was not reached within %s: %s. "+
-		"Check its address, and that it runs", o.Server.ID().Short(), limit, why))
+	return nil, fault.E("fetch", fault.Unavailable, nil, fmt.Sprintf("the mail server %s was not reached: %s. Check its address, and that it runs",
+		o.Server.ID().Short(), why))
 }
 
 // gossipProtocols are the dialects as the network runs them.
