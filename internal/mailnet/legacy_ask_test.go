@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +39,36 @@ func join(t testing.TB, a, b *node, client string, dialects ...*wire.Dialect) (*
 		t.Fatal(err)
 	}
 	return r, end
+}
+
+// TestGreeted: a peer that speaks mail/1 can be reached before it has said hello in a dialect.
+func TestGreeted(t *testing.T) {
+	a, b := newNode(t, nil, nil), newNode(t, filled(t, nil), nil)
+	lastConn++
+	there, here := session.Peer{Conn: lastConn, ID: [32]byte{7}, Mail1: true}, session.Peer{Conn: lastConn, ID: [32]byte{8}, Mail1: true}
+	own, peers := sessiontest.Pipe(256)
+	go a.net.ServeMail1(there, own)
+	go b.net.ServeMail1(here, peers)
+	r, err := a.net.Remote(t.Context(), there.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.Greeted(ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("without a hello: %v", err)
+	}
+	x, y := sessiontest.Pipe(256)
+	go a.Serve(there, wire.Dialects()[0], x)
+	go b.Serve(here, wire.Dialects()[0], y)
+	if err := r.Greeted(t.Context()); err != nil {
+		t.Error(err)
+	}
+	x.Close(io.EOF)
+	own.Close(io.EOF)
+	for r.Greeted(t.Context()) == nil { // until both ends are noticed
+		runtime.Gosched()
+	}
 }
 
 // some makes envelopes with a few topics, one second apart.

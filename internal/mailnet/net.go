@@ -234,6 +234,28 @@ func (n *Net) ready(node [32]byte) *Remote {
 	return nil
 }
 
+// Greeted waits until the peer has said hello in one of the dialects, without which it cannot be asked in the older
+// forms. The error is ctx's, or an Unavailable fault when the connection ended.
+func (r *Remote) Greeted(ctx context.Context) error {
+	n := r.net
+	for {
+		n.mu.Lock()
+		linked, gone, changed := len(r.links) > 0, n.remotes[r.peer.Conn] != r, n.changed
+		n.mu.Unlock()
+		switch {
+		case linked:
+			return nil
+		case gone:
+			return errGone(nil)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // Peer returns who is on the other side.
 func (r *Remote) Peer() session.Peer { return r.peer }
 

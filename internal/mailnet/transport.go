@@ -9,7 +9,8 @@ import (
 )
 
 // Transport gives the means to ask the peer for history: mail/1 if it serves that, else the older forms. A form other
-// than 0 is the only one used; the error says that the peer does not have it.
+// than 0 is the only one used; the error says that the peer does not have it. To ask a peer in an older form that speaks
+// mail/1 as well, wait for Greeted first.
 func (r *Remote) Transport(seal Seal, form history.Form) (history.Transport, error) {
 	r.net.mu.Lock()
 	c := r.mail1

@@ -111,8 +111,9 @@ func appendList(b []byte, raws [][]byte) []byte {
 }
 
 // AnswersBarely tells from the name that a peer's program gives itself whether its mail server reads the binary form
-// only, and ends its answers without a word.
+// only, and ends its answers without a word. Asked in another form, such a server may crash: it takes a list for a range
+// that ends before it starts, which its database does not survive.
 func AnswersBarely(client string) bool {
 	name, _, _ := strings.Cut(strings.ToLower(client), "/")
-	return name == "geth" || name == "wnode"
+	return strings.HasPrefix(name, "geth") || strings.HasPrefix(name, "wnode")
 }

@@ -126,7 +126,7 @@ func TestEncodeBinary(t *testing.T) {
 
 func TestAnswersBarely(t *testing.T) {
 	for client, want := range map[string]bool{
-		"Geth/v1.9.20/linux": true, "wnode/v6.0/linux-amd64/go1.14": true, "Statusd/v0.62.18": false, "restante/0.1": false, "": false,
+		"Geth/v1.9.20/linux": true, "wnode/v6.0/linux-amd64/go1.14": true, "geth-sh": true, "Statusd/v0.62.18": false, "restante/0.1": false, "": false,
 	} {
 		if got := wire.AnswersBarely(client); got != want {
 			t.Errorf("%q: %v", client, got)
