@@ -121,6 +121,9 @@ func (o *FetchOptions) reach(ctx context.Context, network *devp2p.Server, net *m
 		}
 	}()
 	remote, err := net.Remote(soon, o.Server.ID())
+	if err == nil && o.Form != 0 && o.Form != history.ByArrival {
+		err = remote.Greeted(soon)
+	}
 	if err == nil {
 		return remote, nil
 	}
