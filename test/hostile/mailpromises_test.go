@@ -106,8 +106,13 @@ func TestMailLateComer(t *testing.T) {
 		t.Fatalf("%d envelopes and %+v", came, end)
 	}
 	from := w.dial(attacker())
-	for range 5 {
-		late := random(t, time.Now().Add(-30*time.Minute), 3600, envelope.Topic{9}, 300)
+	for n := range 5 {
+		draft := envelope.Draft{Expiry: uint32(time.Now().Unix()) + 1800, TTL: 3600, Topic: envelope.Topic{9}, Data: make([]byte, 300)}
+		draft.Data[0] = byte(n)
+		late, err := envelope.Seal(t.Context(), draft, 0.001, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
 		from.send(shh6, 1, list(late))
 		eventually(t, "it is acknowledged", func() bool {
 			_, ok := from.acks.Load(envelope.Keccak256(list(late)))
@@ -117,7 +122,7 @@ func TestMailLateComer(t *testing.T) {
 		a.say(mail1.Page{Question: mail1.Question{ID: a.next(), Epoch: end.Epoch, After: end.Through, Credit: 1 << 20}})
 		text, err := a.wait()
 		if came, _ := a.counts(); err != nil || text != "" || came != before+1 {
-			t.Fatalf("%q, %v, %d envelopes", text, err, came-before)
+			t.Fatalf("%q, %v, %d envelopes behind %d; counters %v", text, err, came-before, end.Through, w.status().Counters)
 		}
 		for next := end.ID; end.ID == next; {
 			if e, ok := (<-a.news).(mail1.End); ok {
