@@ -47,6 +47,7 @@ func pipeChild(ctx context.Context, with archiveArgs) error {
 		if err := printEvent("ready", peerproc.Ready{Enode: end.Self().Node.String()}); err != nil {
 			return err
 		}
+		context.AfterFunc(ctx, func() { os.Stdin.Close() })
 		_, err := io.Copy(io.Discard, os.Stdin) // until the bench is done
 		return err
 	}

@@ -2,19 +2,22 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"time"
 
+	"github.com/restante-im/restante/internal/corpus"
 	"github.com/restante-im/restante/internal/node"
 	"github.com/restante-im/restante/test/peers/peerproc"
 )
 
-// historyChild answers, in this process, who asks for all of an archive that an "archive" child has filled, twice:
+// historyChild answers, in this process, who asks for all of an archive that an "archive" child has filled, twice, or with
+// a count for so many topics one after the other:
 //
-//	go run ./bench -child history -dir ARCHIVE -cpuprofile cpu.out
+//	go run ./bench -child history -dir ARCHIVE [-count 500] -cpuprofile cpu.out
 func historyChild(ctx context.Context, with archiveArgs) error {
 	dir, err := os.MkdirTemp("", "restante-bench-")
 	if err != nil {
@@ -27,18 +30,32 @@ func historyChild(ctx context.Context, with archiveArgs) error {
 		return err
 	}
 	defer own.close()
+	asks := []peerproc.Ask{{}}
+	if with.count > 0 {
+		k, err := corpus.New(corpus.Baseline(0, time.Now(), 0))
+		if err != nil {
+			return err
+		}
+		asks = asks[:0]
+		for _, t := range k.Topics()[:with.count] {
+			asks = append(asks, peerproc.Ask{Topics: []string{hex.EncodeToString(t[:])}})
+		}
+	}
 	for _, step := range []string{stepCount, ""} {
 		client, err := startChild("ask", archiveArgs{to: own.enode(), count: 1, step: step})
 		if err != nil {
 			return err
 		}
 		defer client.Close()
-		used := ownCPU()
-		r, err := client.Ask(ctx, peerproc.Question{Asks: []peerproc.Ask{{}}})
-		if err != nil {
-			return err
+		used, n, ms := ownCPU(), 0, []float64{}
+		for _, a := range asks {
+			r, err := client.Ask(ctx, peerproc.Question{Asks: []peerproc.Ask{a}})
+			if err != nil {
+				return err
+			}
+			n, ms = n+r.Envelopes, append(ms, r.LastMS)
 		}
-		fmt.Printf("%d envelopes, %.0f/s, %v for each\n", r.Envelopes, perS(r), (ownCPU()-used)/time.Duration(max(r.Envelopes, 1)))
+		fmt.Printf("%d envelopes, %v of CPU for each, %.1f ms (median)\n", n, (ownCPU()-used)/time.Duration(max(n, 1)), median(ms))
 	}
 	return nil
 }
