@@ -15,7 +15,7 @@ const (
 	PeerDropped Kind = "peer dropped" // Peer, Reason: the devp2p connection ended, for that reason
 	PacketIn    Kind = "packet in"    // Peer, Code, Size, Payload (with Config.Packets)
 	PacketOut   Kind = "packet out"   // the same
-	Pooled      Kind = "pooled"       // Hash, Topic: accepted into its pool, once per envelope
+	Pooled      Kind = "pooled"       // Hash, Topic: accepted into its pool, once per envelope, or archived from an answer to RequestSync
 	MailRequest Kind = "request"      // Peer, Payload: packet 126 came; Hash unless it is the plain form
 	FromStatus  Kind = "envelope"     // Name, Peer, Hash, Batch, Refused, Last, Cursor, Reason: an event of Status' Whisper, for example "batch.acknowleged"
 
