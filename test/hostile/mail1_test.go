@@ -92,9 +92,9 @@ func TestMail1Cancels(t *testing.T) {
 			return came > 0
 		})
 		b.close()
+		w.idle()
 	})
 	w.stays1(a)
-	w.idle()
 }
 
 // stays1 fails the test unless the connection still answers.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -61,7 +62,7 @@ func TestMailManyFromOnePrefix(t *testing.T) {
 	w.during(32<<20, func() {
 		for _, a := range askers {
 			for range 300 {
-				a.plain(wire.MailRequest{Topics: w.topics[:1]})
+				a.plain(wire.MailRequest{Topics: w.topics[:1], Limit: 10})
 			}
 		}
 		sent += 300
@@ -85,17 +86,17 @@ func TestMailManyFromOnePrefix(t *testing.T) {
 func TestMailManyNodes(t *testing.T) {
 	w := newMailWorld(t, many, limited)
 	askers := []*asker{}
-	for range 16 {
+	for range 12 {
 		askers = append(askers, w.asker(""))
 	}
 	sent := 0
 	w.during(96<<20, func() {
 		for _, a := range askers {
-			for n := range 50 {
+			for n := range 25 {
 				a.plain(wire.MailRequest{Topics: w.topics[n : n+1]})
 			}
 		}
-		sent += 50
+		sent += 25
 		for _, a := range askers {
 			w.answered(a, sent)
 		}
@@ -216,6 +217,29 @@ func TestMailGarbage(t *testing.T) {
 	if next < len(requests) {
 		t.Errorf("only %d of %d requests were sent", next, len(requests))
 	}
+}
+
+// TestMailRefusalsAtFullSpeed sends requests that cost nothing as fast as the lines carry them: what waits to be refused
+// is bounded, and all of it has an answer in the end.
+func TestMailRefusalsAtFullSpeed(t *testing.T) {
+	w := newMailWorld(t, few, nil)
+	w.during(48<<20, func() {
+		const each = 10_000
+		var senders sync.WaitGroup
+		askers := []*asker{w.asker(""), w.asker(""), w.asker(""), w.asker("")}
+		for _, a := range askers {
+			senders.Go(func() {
+				for range each {
+					a.send(waku1, requestCode, []byte("garbage"))
+				}
+			})
+		}
+		senders.Wait()
+		for _, a := range askers {
+			w.answered(a, each)
+			a.close()
+		}
+	})
 }
 
 // TestMailGiantPackets sends requests as large as packets can be: they are answered unread, or end the connection.

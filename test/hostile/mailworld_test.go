@@ -332,7 +332,7 @@ func (w *mailWorld) during(limit uint64, round func()) {
 				}
 				took, peak = append(took, d), max(peak, live())
 				count.Add(1)
-				pause := 20 * time.Millisecond
+				pause := 10 * time.Millisecond
 				if n > 150 {
 					pause = 250 * time.Millisecond // or the usual limit of requests would count
 				}
