@@ -74,7 +74,8 @@ func TestMail1WithoutCredit(t *testing.T) {
 func TestMail1Cancels(t *testing.T) {
 	w := newMailWorld(t, many, nil)
 	a := w.asker("")
-	w.during(32<<20, func() {
+	// Those that hung up keep their buffers for 2 s.
+	w.during(64<<20, func() {
 		for range 500 {
 			p := a.everything(64 << 20)
 			a.say(p)
