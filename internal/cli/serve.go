@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -63,10 +64,12 @@ func (a *App) serveCommand() *cobra.Command {
 	flags.SortFlags = false
 	var set overrides
 	for _, f := range serveFlags() {
-		value := flags.String(f.flag, "", f.usage)
 		if k, _ := config.Find(f.key); k.Type == "boolean" {
-			flags.Lookup(f.flag).NoOptDefVal = "true"
+			value := flags.Bool(f.flag, false, f.usage)
+			set = append(set, override{key: f.key, value: func() (string, bool) { return strconv.FormatBool(*value), flags.Changed(f.flag) }})
+			continue
 		}
+		value := flags.String(f.flag, "", f.usage)
 		set = append(set, override{key: f.key, value: func() (string, bool) { return *value, flags.Changed(f.flag) }})
 	}
 	pairs := flags.StringArray("set", nil, "set a configuration `KEY=VALUE`; `restante config explain` lists the keys")
