@@ -143,11 +143,15 @@ func (f *Fetch) ended(a *ask, e Ended) {
 	if !f.whole(a, e) {
 		return
 	}
-	if a.form == Bare {
+	switch {
+	case a.form == Paged:
+		f.pageEnded(a, e)
+	case len(e.Cursor) > 0 && a.to > a.from.From:
+		f.smaller(a) // the server cut the answer, and takes no cursor in this form
+	default:
+		f.doubt = f.doubt || len(e.Cursor) > 0
 		f.pieceEnded(a)
-		return
 	}
-	f.pageEnded(a, e)
 }
 
 // whole reports whether an answer brought all that it should have. If not, it is asked for again.

@@ -306,6 +306,21 @@ func TestSlowConsumers(t *testing.T) {
 	}
 }
 
+// TestABareAnswerThatWasCut: a server with a limit says so by a cursor, which the form Bare has no place for.
+func TestABareAnswerThatWasCut(t *testing.T) {
+	a, b := envelopeAt(100, topics[0], 10), envelopeAt(101, topics[0], 10)
+	s := begin(t, history.Plan{From: 100, To: 101}, history.Caps{Forms: forms(history.Bare)})
+	s.answer(packet(a), history.Ended{Last: a.Hash(), Cursor: []byte{1}})
+	if q := s.last().Question; len(s.asks) != 2 || q.From != 100 || q.To >= 101 {
+		t.Fatalf("after a cut answer it asks for %+v", q)
+	}
+	s.answer(packet(a), history.Ended{Last: a.Hash()})
+	s.answer(packet(b), history.Ended{Last: b.Hash(), Cursor: []byte{2}}) // one second is the least to ask for
+	if s.report == nil || s.report.End != history.EndAssumed || len(s.got) != 2 {
+		t.Errorf("%d delivered, %+v", len(s.got), s.report)
+	}
+}
+
 // TestWhatWasNamedButNotSent is asked for once more.
 func TestWhatWasNamedButNotSent(t *testing.T) {
 	a, b := envelopeAt(5, topics[0], 1), envelopeAt(6, topics[0], 1)
