@@ -19,7 +19,7 @@ const (
 	historySpan  = 24 * time.Hour
 	askers       = 8
 
-	// A side whose answers take long is asked less often than the other: until it has used so much time, once at least.
+	// The peer, whose answers take long, is asked less often than ours: until it has used so much time, once at least.
 	historyPatience = 30 * time.Second
 	historyLimit    = 10 * time.Minute // for one answer
 	historyQuiet    = 5 * time.Second
@@ -141,11 +141,11 @@ func (h *historyBench) setUp(ctx context.Context) error {
 
 // measure runs fn for both sides in turn.
 func (h *historyBench) measure(ctx context.Context, fn func(ctx context.Context, side int) (float64, error)) (values [2][]float64, err error) {
-	var used [2]time.Duration
+	var used time.Duration // by the peer
 	for range h.runs {
 		h.turn++
 		for side := range h.sides {
-			if len(values[side]) > 0 && used[side] > historyPatience {
+			if side == 1 && used > historyPatience {
 				continue
 			}
 			start := time.Now()
@@ -153,8 +153,9 @@ func (h *historyBench) measure(ctx context.Context, fn func(ctx context.Context,
 			if err != nil {
 				return values, fmt.Errorf("%s: %w", sideNames[side], err)
 			}
-			values[side] = append(values[side], v)
-			used[side] += time.Since(start)
+			if values[side] = append(values[side], v); side == 1 {
+				used += time.Since(start)
+			}
 		}
 	}
 	return values, nil
