@@ -222,3 +222,18 @@ func BenchmarkMine(b *testing.B) {
 		})
 	}
 }
+
+func TestHashAll(t *testing.T) {
+	for _, n := range []int{0, 1, 7, 8, 9, 33} {
+		raws, got := make([][]byte, n), make([]envelope.Hash, n)
+		for i := range raws {
+			raws[i] = bytes.Repeat([]byte{byte(i)}, i*i*7)
+		}
+		envelope.HashAll(raws, got)
+		for i := range raws {
+			if want := envelope.Keccak256(raws[i]); got[i] != want {
+				t.Errorf("%d inputs: hash %d is %s, want %s", n, i, got[i], want)
+			}
+		}
+	}
+}

@@ -170,6 +170,14 @@ func leadingZeros(h *Hash) int {
 	return n
 }
 
+// HashAll hashes many envelopes' RLP at once, which is several times as fast as one by one, without reading them. hashes
+// must be as long as raws.
+func HashAll(raws [][]byte, hashes []Hash) {
+	h := hashers.get()
+	defer hashers.pool.Put(h)
+	h.hashAll(len(raws), func(i, _ int) []byte { return raws[i] }, func(i int, sum Hash) { hashes[i] = sum })
+}
+
 // Keccak256 hashes bytes as envelopes are hashed, for packet digests and topics.
 func Keccak256(b []byte) (sum Hash) {
 	h := hashers.get()

@@ -15,6 +15,10 @@ const (
 	maxPuts  = 2       // under way: one collects while the other syncs
 	maxBatch = 1024    // envelopes of a Put
 	maxBytes = 4 << 20 // bytes of a Put; a larger envelope comes alone
+
+	// MaxTTL is the longest time to live of an envelope that is kept. Gossip takes longer ones without a penalty and passes them on
+	// for a while; who wants an envelope kept has no need of one.
+	MaxTTL = 7 * 24 * time.Hour
 )
 
 // archivist puts what it is given into the archive. A Put begins as soon as there is something and fewer than maxPuts are
@@ -116,7 +120,7 @@ func (a *archivist) store(list []kept) []Verdict {
 	a.mu.Lock()
 	for i, k := range list {
 		verdicts[i].Hash = k.env.Hash()
-		if text := a.fair.admit(now, k.env, k.source); text != "" {
+		if text := a.admit(now, &k); text != "" {
 			verdicts[i].Fate, verdicts[i].Text = Declined, text
 			declined = append(declined, i)
 			continue
@@ -137,6 +141,14 @@ func (a *archivist) store(list []kept) []Verdict {
 	a.spareStored(verdicts, declined)
 	a.note(now, list, verdicts)
 	return verdicts
+}
+
+// admit returns why an envelope is declined, "" if it is not. The lock is held.
+func (a *archivist) admit(now time.Time, k *kept) (declined string) {
+	if time.Duration(k.env.TTL())*time.Second > MaxTTL {
+		return "the envelope lives for more than 7 days, and such ones are passed on but not kept; send it with a shorter time to live"
+	}
+	return a.fair.admit(now, k.env, k.source)
 }
 
 // spareStored finds those among the declined that were stored before: they are durable, whoever sends them again.

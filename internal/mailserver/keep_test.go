@@ -9,6 +9,7 @@ import (
 
 	"github.com/restante-im/restante/internal/archive"
 	"github.com/restante-im/restante/internal/archive/archivetest"
+	"github.com/restante-im/restante/internal/archive/mem"
 	"github.com/restante-im/restante/internal/envelope"
 	"github.com/restante-im/restante/internal/fault"
 	"github.com/restante-im/restante/internal/mailserver"
@@ -250,4 +251,26 @@ func TestWhatIsNotStoredDoesNotCount(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestLongLivedEnvelopesAreNotKept: who makes an envelope live for longer than anybody needs gets no place on the disk for it.
+func TestLongLivedEnvelopesAreNotKept(t *testing.T) {
+	store, err := mem.Open(mem.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	verdicts := make(chan mailserver.Verdict, 2)
+	s := mailserver.New(mailserver.Options{Archive: store, Now: time.Now, Resolved: func(list []mailserver.Verdict) {
+		for _, v := range list {
+			verdicts <- v
+		}
+	}})
+	defer s.Close()
+	week := uint32(7 * 24 * 60 * 60)
+	for ttl, want := range map[uint32]mailserver.Fate{week: mailserver.Durable, week + 1: mailserver.Declined} {
+		s.Keep(envelope.New(uint32(time.Now().Unix())+ttl, ttl, envelope.Topic{1}, make([]byte, 100), 0), "")
+		if v := <-verdicts; v.Fate != want || (v.Text != "") != (want == mailserver.Declined) {
+			t.Errorf("TTL %d: %+v", ttl, v)
+		}
+	}
 }

@@ -3,7 +3,6 @@ package segment
 import (
 	"cmp"
 	"io"
-	"math/bits"
 	"slices"
 
 	"github.com/restante-im/restante/internal/archive"
@@ -13,9 +12,8 @@ import (
 )
 
 const (
-	readSpan  = 256 << 10 // the most that one read takes for several frames
-	readGap   = 2 << 10   // frames this far apart are read together
-	maxHeader = 5         // bytes of an RLP list's header
+	readSpan = 256 << 10 // the most that one read takes for several frames
+	readGap  = 2 << 10   // frames this far apart are read together
 )
 
 // item is a record before its body is read.
@@ -39,9 +37,8 @@ type loader struct {
 	order   []uint32 // of items: those without a hash first, then as they lie on disk
 	records []archive.Record
 	buf     []byte // what was read
-	payload []byte // an RLP list of the bodies, which the records share
-	unknown int    // bodies at the start of the list whose hashes are not known
-	end     int    // of the bodies without hashes, in payload
+	payload []byte // the bodies, which the records share
+	unknown int    // bodies whose hashes are not known
 }
 
 // load returns the records of items, in their order. One that was dropped or is damaged has Arrival 0.
@@ -65,7 +62,7 @@ func (a *Archive) load(items []item) ([]archive.Record, error) {
 }
 
 func (l *loader) arrange() {
-	size := maxHeader
+	size := 0
 	l.order = make([]uint32, len(l.items))
 	for i := range l.items {
 		l.order[i] = uint32(i)
@@ -81,8 +78,7 @@ func (l *loader) arrange() {
 		}
 		return cmp.Or(cmp.Compare(a.s.base, b.s.base), cmp.Compare(a.rec.Offset, b.rec.Offset))
 	})
-	l.payload = make([]byte, maxHeader, size)
-	l.end = maxHeader
+	l.payload = make([]byte, 0, size)
 }
 
 // readSome reads the first items of order that lie together, and returns how many.
@@ -148,7 +144,6 @@ func (l *loader) take(i uint32, b []byte) {
 	l.payload = append(l.payload, b[frameHead:frameHead+f.size]...)
 	if !it.hashed {
 		l.unknown++
-		l.end = len(l.payload)
 	}
 	l.records[i] = archive.Record{
 		Arrival: it.s.base + uint64(it.ordinal), Arrived: f.arrived,
@@ -166,54 +161,31 @@ func (it *item) check(b []byte) (frame, bool) {
 	return f, f.kind == dropped || it.s.seeds.ofBody(b[frameHead:frameHead+f.size]) == f.sum
 }
 
-// hashAll fills in the hashes that were not known.
+// hashAll fills in the hashes that were not known: many at once, which is much faster than one by one.
 func (l *loader) hashAll() {
 	if l.unknown == 0 {
 		return
 	}
-	list, err := decodeAll(l.payload[:l.end], l.unknown)
-	n := 0
+	raws, places := make([][]byte, 0, l.unknown), make([]uint32, 0, l.unknown)
 	for _, i := range l.order {
+		if l.items[i].hashed {
+			break // and so are all after it
+		}
+		if l.records[i].Arrival != 0 {
+			raws, places = append(raws, l.records[i].Raw), append(places, i)
+		}
+	}
+	hashes := make([]envelope.Hash, len(raws))
+	envelope.HashAll(raws, hashes)
+	for n, i := range places {
 		r, it := &l.records[i], &l.items[i]
-		if it.hashed {
-			return
-		}
-		if r.Arrival == 0 {
-			continue
-		}
-		var e *envelope.Envelope
-		if err == nil {
-			e = list[n]
-			n++
-		} else {
-			e, _ = envelope.Decode(r.Raw)
-		}
-		if e == nil || slindex.Prefix(e.Hash()) != it.rec.Prefix {
+		if slindex.Prefix(hashes[n]) != it.rec.Prefix {
 			l.a.damage(it.s, it.ordinal, int64(it.rec.Offset), "an envelope is not the one that the index names")
 			*r = archive.Record{}
 			continue
 		}
-		r.Hash = e.Hash()
+		r.Hash = hashes[n]
 	}
-}
-
-// decodeAll decodes n envelopes that stand one after the other, from maxHeader on: hashing many at once is much faster
-// than one by one. It overwrites the room before them.
-func decodeAll(b []byte, n int) ([]*envelope.Envelope, error) {
-	size := len(b) - maxHeader
-	if size < 56 {
-		b[maxHeader-1] = 0xc0 + byte(size)
-		return envelope.DecodeList(b[maxHeader-1:], n)
-	}
-	width := (bits.Len(uint(size)) + 7) / 8
-	if width >= maxHeader {
-		return nil, fault.E("archive: read", fault.Limit, nil, "more than 4 GiB of envelopes at a time")
-	}
-	for i := range width {
-		b[maxHeader-1-i] = byte(size >> (8 * i))
-	}
-	b[maxHeader-1-width] = 0xf7 + byte(width)
-	return envelope.DecodeList(b[maxHeader-1-width:], n)
 }
 
 // hashOf returns the full hash of an item, for the rare case that its first 8 bytes do not decide.

@@ -2,6 +2,7 @@ package segment
 
 import (
 	"io"
+	"math/bits"
 
 	"github.com/restante-im/restante/internal/archive/segment/slindex"
 	"github.com/restante-im/restante/internal/envelope"
@@ -264,4 +265,26 @@ func (a *Archive) install(s *slice, c *collector) {
 	s.memory, s.tally = c.memory, c.tally
 	s.index, s.indexFile = nil, nil
 	s.indexDisk = indexBound(int(s.tally.count))
+}
+
+// maxHeader is the most bytes of an RLP list's header.
+const maxHeader = 5
+
+// decodeAll decodes n envelopes that stand one after the other, from maxHeader on: hashing many at once is much faster
+// than one by one. It overwrites the room before them.
+func decodeAll(b []byte, n int) ([]*envelope.Envelope, error) {
+	size := len(b) - maxHeader
+	if size < 56 {
+		b[maxHeader-1] = 0xc0 + byte(size)
+		return envelope.DecodeList(b[maxHeader-1:], n)
+	}
+	width := (bits.Len(uint(size)) + 7) / 8
+	if width >= maxHeader {
+		return nil, fault.E("archive: read", fault.Limit, nil, "more than 4 GiB of envelopes at a time")
+	}
+	for i := range width {
+		b[maxHeader-1-i] = byte(size >> (8 * i))
+	}
+	b[maxHeader-1-width] = 0xf7 + byte(width)
+	return envelope.DecodeList(b[maxHeader-1-width:], n)
 }
