@@ -1,4 +1,4 @@
-# `make` builds, `make run` runs a node, `make test` is the one test command. Everything else is listed by `make help`.
+# `make` builds, `make run` runs a mail server, `make test` is the one test command. Everything else is listed by `make help`.
 
 SHELL := /bin/bash
 T ?= 10s
@@ -16,8 +16,8 @@ LDFLAGS := $(if $(VERSION),-ldflags "-X main.version=$(VERSION)")
 build: need ## build bin/restante
 	$(GO) build $(LDFLAGS) -o bin/restante ./cmd/restante
 
-run: build ## run a node with the embedded defaults
-	bin/restante serve
+run: build ## run a mail server with the embedded defaults
+	bin/restante serve --mailserver
 
 test: lint ## all tests that a plain machine can run
 	$(GO) test -timeout 8m ./...
