@@ -51,30 +51,12 @@ func (b *bench) scale(ctx context.Context) error {
 	var clean, killed, rss []float64
 	var cold, pages []pageReport
 	for range b.runs {
-		ms, err := b.opens(ctx, with)
+		r, err := b.scaleRound(ctx, with, run)
 		if err != nil {
 			return err
 		}
-		clean = append(clean, ms)
-		var r [2]pageReport
-		if err := run(stepServe, &r[0]); err != nil {
-			return err
-		}
-		if err := fillCache(dir); err != nil {
-			return err
-		}
-		if err := run(stepServe, &r[1]); err != nil {
-			return err
-		}
-		debugf("cold: %+v\nwarm: %+v", r[0], r[1])
-		cold, pages, rss = append(cold, r[0]), append(pages, r[1]), append(rss, max(r[0].RSSMB, r[1].RSSMB))
-		if err := b.killIngest(ctx, with); err != nil {
-			return err
-		}
-		if ms, err = b.opens(ctx, with); err != nil {
-			return err
-		}
-		killed = append(killed, ms)
+		clean, killed = append(clean, r.clean), append(killed, r.killed)
+		cold, pages, rss = append(cold, r.cold), append(pages, r.warm), append(rss, max(r.cold.RSSMB, r.warm.RSSMB))
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		return err
@@ -95,6 +77,33 @@ func (b *bench) scale(ctx context.Context) error {
 	b.out.add("scale.write_amp", "of the RLP", target{}, ratio(ours.Written, ours.Bytes), peer.written)
 	b.out.add("scale.fill_per_s", "envelopes/s", target{}, []float64{ours.PerS}, peer.fill)
 	return nil
+}
+
+// scaleRun is one round over the large archive.
+type scaleRun struct {
+	clean, killed float64 // milliseconds of a start after a clean stop and after a kill
+	cold, warm    pageReport
+}
+
+func (b *bench) scaleRound(ctx context.Context, with archiveArgs, run func(step string, v any) error) (r scaleRun, err error) {
+	if r.clean, err = b.opens(ctx, with); err != nil {
+		return r, err
+	}
+	if err := run(stepServe, &r.cold); err != nil {
+		return r, err
+	}
+	if err := fillCache(with.dir); err != nil {
+		return r, err
+	}
+	if err := run(stepServe, &r.warm); err != nil {
+		return r, err
+	}
+	debugf("cold: %+v\nwarm: %+v", r.cold, r.warm)
+	if err := b.killIngest(ctx, with); err != nil {
+		return r, err
+	}
+	r.killed, err = b.opens(ctx, with)
+	return r, err
 }
 
 func each[T any](list []T, fn func(T) float64) (values []float64) {
