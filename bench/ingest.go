@@ -114,6 +114,7 @@ const (
 	ingestCount  = 150_000
 	ingestTTL    = 20 // seconds
 	ingestTopics = 1000
+	ingestWindow = 56 // packets not confirmed yet; we promise confirmations for 64 at a time
 	ingestLimit  = time.Minute
 )
 
@@ -151,7 +152,7 @@ func (b *bench) ingestOnce(ctx context.Context, begin start, confirms bool) (per
 	args := []string{"source", "-to", server.enode(), "-rate", "0", "-count", strconv.Itoa(ingestCount), "-ttl", strconv.Itoa(ingestTTL),
 		"-topics", strconv.Itoa(ingestTopics), "-hold"}
 	if confirms {
-		args = append(args, "-confirms", "-await", ingestLimit.String())
+		args = append(args, "-confirms", "-await", ingestLimit.String(), "-window", strconv.Itoa(ingestWindow))
 	}
 	source, err := peerproc.StartRaw(b.peer, args...)
 	if err != nil {

@@ -47,6 +47,7 @@ type source struct {
 	random  *rand.ChaCha8
 	acks    atomic.Uint64
 	acked   chan struct{} // an ack came
+	window  uint64
 	refused atomic.Uint64
 }
 
@@ -67,12 +68,13 @@ func runSource(args []string) error {
 	topic := f.String("topic", "", "one fixed topic, 0x........, instead")
 	confirms := f.Bool("confirms", false, "announce that we confirm packets")
 	await := f.Duration("await", 0, "then wait up to so long until every packet is acknowledged, with -confirms")
+	window := f.Uint64("window", 0, "packets that may wait for their acknowledgement, with -confirms and one connection (0: any number)")
 	hold := f.Bool("hold", false, "begin on the line \"go\" on standard input, not when connected")
 	linger := f.Duration("linger", 300*time.Millisecond, "stay connected for this long afterwards")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	s := &source{rate: *rate, size: *size, pow: *pow, ttl: uint32(*ttl), bundle: *bundle, tick: *tick, total: *count, run: rand.Uint64(), acked: make(chan struct{}, 1)}
+	s := &source{rate: *rate, size: *size, pow: *pow, ttl: uint32(*ttl), bundle: *bundle, tick: *tick, total: *count, run: rand.Uint64(), window: *window, acked: make(chan struct{}, 1)}
 	if s.total == 0 {
 		s.total = uint64(*rate * *seconds)
 	}
@@ -181,6 +183,10 @@ func (s *source) send(links []link, await time.Duration) sourceResult {
 		if s.rate > 0 {
 			lag := time.Since(start) - s.until(r.Sent+1)
 			r.LagMaxMS = max(r.LagMaxMS, float64(lag.Nanoseconds())/1e6)
+		}
+		if s.window > 0 && !s.allAcked(r.Packets-min(r.Packets, s.window-1), await) {
+			r.Error = "no acknowledgement came for too long"
+			break
 		}
 		n := min(due-r.Sent, uint64(s.bundle))
 		list = list[:0]
