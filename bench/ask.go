@@ -30,7 +30,7 @@ func startEnd(to string, p devp2p.Protocol) (*devp2p.Server, *message.PrivateKey
 	if err != nil {
 		return nil, nil, err
 	}
-	cfg := devp2p.Config{Key: key.Bytes(), Name: "bench", MaxPacket: maxPacket, Protocols: []devp2p.Protocol{p}}
+	cfg := devp2p.Config{Key: key.Bytes(), Name: "bench", MaxPacket: maxPacket, Eager: true, Protocols: []devp2p.Protocol{p}}
 	if to == "" {
 		cfg.ListenAddrs = []string{"127.0.0.1:0"}
 	} else {

@@ -76,6 +76,7 @@ type Config struct {
 	HandshakeTimeout time.Duration
 	DialTimeout      time.Duration
 	WatchInterval    time.Duration // how often the network is looked at; negative: never
+	Eager            bool          // read every packet at once, for who waits for answers; costs a wake-up each
 
 	Protocols []Protocol
 

@@ -11,6 +11,7 @@ const (
 
 // rest decides when to read. It belongs to the one goroutine that reads.
 type rest struct {
+	never   bool      // whoever waits for answers has no time for it
 	last    time.Time // when the last read returned
 	row     int       // reads in a row, none of them long after the one before
 	drained bool      // the last one took all there was
@@ -18,7 +19,7 @@ type rest struct {
 
 // wait returns how long to wait before the next read.
 func (r *rest) wait(now time.Time) time.Duration {
-	if r.row < restAfter || !r.drained {
+	if r.never || r.row < restAfter || !r.drained {
 		return 0
 	}
 	return restTime - now.Sub(r.last)

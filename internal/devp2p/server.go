@@ -151,7 +151,7 @@ func (s *Server) newLink(fd net.Conn, inbound bool, prefix string) *link {
 	s.lastID++
 	l := &link{
 		id: s.lastID, srv: s, fd: fd, quiet: newQuiet(fd), inbound: inbound, prefix: prefix, opened: s.cfg.Now(),
-		decided: make(chan struct{}), done: make(chan struct{}),
+		rest: rest{never: s.cfg.Eager}, decided: make(chan struct{}), done: make(chan struct{}),
 	}
 	if a := fd.RemoteAddr(); a != nil {
 		l.remote = a.String()

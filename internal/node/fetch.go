@@ -58,7 +58,7 @@ func Fetch(ctx context.Context, o FetchOptions, deliver func(context.Context, hi
 	defer r.Close()
 	cfg := devp2p.Config{
 		Key: o.Key.Bytes(), Name: "restante/" + o.Version, Static: []nodeaddr.Node{o.Server}, DialContext: o.Dial,
-		MaxPacket: relay.MaxPacket, Now: time.Now, Log: o.Log,
+		MaxPacket: relay.MaxPacket, Eager: true, Now: time.Now, Log: o.Log,
 		Protocols: append(gossipProtocols(o.Dialects, r), mailProtocol(net)),
 	}
 	network, err := devp2p.Start(cfg)
