@@ -45,11 +45,11 @@ func (f *Fetch) got(g Got) {
 	f.heard()
 	a.packets++
 	f.report.Answered = true
-	size := int64(0)
+	own := int64(0) // the envelopes' bytes, which the budget counts; the credit counts the packet's
 	for _, env := range g.Envelopes {
-		size += int64(len(env.Raw()))
+		own += int64(len(env.Raw()))
 	}
-	size = max(size, g.Bytes)
+	size := max(own, g.Bytes)
 	f.report.Received += size
 	if a.form == ByArrival {
 		if size > 0 && (a.credit <= 0 || a.budget <= 0) {
@@ -58,7 +58,7 @@ func (f *Fetch) got(g Got) {
 			return
 		}
 		a.credit -= size
-		a.budget -= size
+		a.budget -= own
 	}
 	if f.takeAll(a, g.Envelopes, size) {
 		a.moved, a.fruit = true, f.now

@@ -306,6 +306,20 @@ func TestSlowConsumers(t *testing.T) {
 	}
 }
 
+// TestTheBudgetCountsEnvelopes: what packets add around them is the credit's business. A server fills the budget to the brim.
+func TestTheBudgetCountsEnvelopes(t *testing.T) {
+	s := begin(t, history.Plan{Budget: 1000}, history.Caps{Forms: forms(history.ByArrival)})
+	for i := range 3 {
+		p := packet(envelopeAt(uint32(100+i), topics[0], 250))
+		p.Bytes, p.Through = 500, uint64(i+1)
+		s.answer(p)
+	}
+	s.answer(history.Ended{Through: 3})
+	if r := s.report; r == nil || r.End != history.EndComplete || len(s.got) != 3 {
+		t.Errorf("%d delivered, %+v", len(s.got), r)
+	}
+}
+
 // TestABareAnswerThatWasCut: a server with a limit says so by a cursor, which the form Bare has no place for.
 func TestABareAnswerThatWasCut(t *testing.T) {
 	a, b := envelopeAt(100, topics[0], 10), envelopeAt(101, topics[0], 10)
