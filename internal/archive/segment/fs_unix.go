@@ -17,7 +17,7 @@ func free(dir string) (int64, error) {
 	if err := unix.Statfs(dir, &stat); err != nil {
 		return 0, os.NewSyscallError("statfs", err)
 	}
-	return int64(stat.Bavail) * int64(stat.Bsize), nil //nolint:unconvert // the types differ between systems
+	return int64(stat.Bavail) * int64(stat.Bsize), nil // the types differ between systems
 }
 
 func lock(name string) (io.Closer, error) {
