@@ -32,7 +32,7 @@ func mailServerKeys() []Key {
 		row("mailserver.bytes_per_day", size(mib, 1024*tib, true), 0,
 			func(c *Config) *int64 { return &c.Mail.BytesPerDay }, reload,
 			"Bytes of mail handed out in a day (UTC), to all clients together. What is asked for beyond is refused until "+
-				"midnight; taking mail in is not affected.").
+				"midnight; taking mail in is not affected. The count starts anew with the program.").
 			example(`"20GiB"`),
 		row("mailserver.closing", day, "",
 			func(c *Config) *string { return &c.Mail.Closing }, reload,
