@@ -24,6 +24,7 @@ type Config struct {
 	Gossip  Gossip
 	Mail    MailServer
 	Archive Archive
+	Inbox   Inbox
 	RPC     RPC
 	Ops     Ops
 	Log     Log
@@ -51,6 +52,7 @@ type Gossip struct {
 	PoolMaxBytes            int64  // bytes
 	Interest                string // InterestFull or InterestFilters
 	PostDelayMax            time.Duration
+	RelayPerDay             int64 // bytes passed on for others in a UTC day; 0 = no limit
 	BytesPerSecondPerPeer   int64 // 0 = no limit
 	BytesPerSecondPerPrefix int64 // 0 = no limit
 }
@@ -88,9 +90,38 @@ type Archive struct {
 	MinFree int64         // bytes that stay free on the disk
 }
 
+// Inbox says what is kept for the user, and which mail servers are asked for it.
+type Inbox struct {
+	Enabled    bool
+	Servers    []string // enode URLs, ENRs, or restante:// links
+	Use        string   // UsePreferred or UseOnly
+	Compare    bool
+	Since      time.Duration // before the moment at which a watch is made
+	Cap        int64         // bytes of mail; 0 = no limit
+	Keep       time.Duration // of acknowledged mail; 0 = for ever
+	Key        string        // KeyAuto, KeyKeyring, KeyPassphrase or KeyFile
+	SyncBudget int64         // bytes; 0 = no limit
+}
+
+// The values of Inbox.Use.
+const (
+	UsePreferred = "preferred" // those of Servers first, others when they fail
+	UseOnly      = "only"      // the first of Servers and nobody else
+)
+
+// The values of Inbox.Key.
+const (
+	KeyAuto       = "auto"       // the keyring if there is one, else the file
+	KeyKeyring    = "keyring"    // the system's keyring
+	KeyPassphrase = "passphrase" // derived from what the user types at each start
+	KeyFile       = "file"       // in a file beside the inbox
+)
+
 // RPC says where programs reach the node.
 type RPC struct {
-	IPC string // path of the socket; "" before Resolve means restante.ipc in the data directory
+	IPC     string   // path of the socket; "" before Resolve means restante.ipc in the data directory
+	Listen  string   // host:port of HTTP and WebSocket, "" = off
+	Origins []string // of web pages that may connect; scheme://host or scheme://host:port each
 }
 
 // Ops serves /metrics and /healthz.
@@ -150,6 +181,13 @@ func (c Config) Resolve(p Platform) (Config, error) {
 
 // NodeKeyFile is the path of the node's key. Call it on a resolved configuration.
 func (c Config) NodeKeyFile() string { return filepath.Join(c.DataDir, "node.key") }
+
+// InboxFile is the path of the inbox's database. Call it on a resolved configuration.
+func (c Config) InboxFile() string { return filepath.Join(c.DataDir, "inbox.db") }
+
+// RPCTokenFile is the path of the token that programs put into the path of rpc.listen. Call it on a resolved
+// configuration.
+func (c Config) RPCTokenFile() string { return filepath.Join(c.DataDir, "rpc.token") }
 
 // MembersFile is the path of the list of members. Call it on a resolved configuration.
 func (c Config) MembersFile() string { return filepath.Join(c.DataDir, "members.json") }

@@ -59,6 +59,7 @@ pool_max_envelopes = 1000
 pool_max_bytes = "1GiB"
 interest = "filters"
 post_delay_max = "0s"
+relay_per_day = "500MiB"
 bytes_per_second_per_peer = 100000
 bytes_per_second_per_prefix = 0
 
@@ -79,8 +80,21 @@ max_age = "36h"
 min_age = "1d"
 min_free = 0
 
+[inbox]
+enabled = true
+servers = ["restante://join?server=enode%3A%2F%2F1dd9d65c4552b5eb43d5ad55a2ee3f56c6cbc1c64a5c8d659f51fcd51bace24351232b8d7821617d2b29b54b81cdefb9b3e9c37d7fd5f63270bcc9e1a6f6a439%40node.example%3A30303&name=The%20Smiths"]
+use = "only"
+compare = false
+since = "36h"
+cap = 0
+keep = "0s"
+key = "passphrase"
+sync_budget = "20MiB"
+
 [rpc]
 ipc = "/run/restante.ipc"
+listen = "[::1]:8545"
+origins = ["https://app.example", "http://localhost:3000"]
 
 [ops]
 listen = ""

@@ -50,7 +50,8 @@ func sections() []section {
 		{"gossip", "What is taken from peers, kept and passed on."},
 		{"mailserver", "For whom the node keeps and serves mail."},
 		{"archive", "Where mail is kept, and for how long."},
-		{"rpc", "Where programs on this machine reach the node."},
+		{"inbox", "What the user waits for, and which mail servers are asked."},
+		{"rpc", "Where programs reach the node."},
 		{"ops", "For those who watch over the node."},
 		{"log", "The log, on standard error."},
 	}
@@ -80,7 +81,8 @@ const (
 )
 
 func table() []Key {
-	return slices.Concat(placeKeys(), networkKeys(), gossipKeys(), mailServerKeys(), archiveKeys(), serviceKeys())
+	return slices.Concat(placeKeys(), networkKeys(), gossipKeys(), mailServerKeys(), archiveKeys(), inboxKeys(),
+		serviceKeys())
 }
 
 func placeKeys() []Key {
@@ -178,6 +180,11 @@ func gossipKeys() []Key {
 			func(c *Config) *time.Duration { return &c.Gossip.PostDelayMax }, reload,
 			"Own messages leave after a random delay of up to this, so that peers cannot tell them by their "+
 				"timing from those that are relayed. \"0s\" sends them at once."),
+		row("gossip.relay_per_day", size(mib, 1024*tib, true), 0,
+			func(c *Config) *int64 { return &c.Gossip.RelayPerDay }, reload,
+			"Bytes that are passed on for others in a day (UTC). Beyond it, what comes is still taken for the filters "+
+				"and the mail server here, and own messages leave as always; nothing else is passed on until midnight.").
+			example(`"500MiB"`),
 		row("gossip.bytes_per_second_per_peer", limit, 16*mib,
 			func(c *Config) *int64 { return &c.Gossip.BytesPerSecondPerPeer }, reload,
 			"Bytes a second that are taken from one peer, averaged over some seconds. A peer that sends more is "+
@@ -192,12 +199,24 @@ func serviceKeys() []Key {
 	path := text("path", `an absolute path, or one that starts with ~/, or on Windows \\.\pipe\NAME`, isPath)
 	bind := text("address", `"host:port" with an IP address as host, or "" for off`,
 		func(s string) bool { return s == "" || isEndpoint(s, false) })
+	origin := text("origin", `"scheme://host" or "scheme://host:port", without a path`, isOrigin)
 	return []Key{
 		row("rpc.ipc", path, "",
 			func(c *Config) *string { return &c.RPC.IPC }, restart,
 			"Socket on which the node answers JSON-RPC, for its owner only. Empty means restante.ipc in the data "+
 				"directory. Unix sockets allow paths of 103 bytes.").
 			example(`"/run/restante/restante.ipc"`),
+		row("rpc.listen", bind, "",
+			func(c *Config) *string { return &c.RPC.Listen }, restart,
+			"Address on which the node answers JSON-RPC over HTTP and WebSocket, for programs that cannot use the socket. "+
+				"They need the token in the file rpc.token of the data directory, as the path of the URL. Nothing is "+
+				"encrypted: keep it on loopback, or behind a proxy that does.").
+			example(`"127.0.0.1:8545"`),
+		row("rpc.origins", list(origin, 0, maxOrigins), nil,
+			func(c *Config) *[]string { return &c.RPC.Origins }, restart,
+			"Web pages that may connect to `listen` from a browser, by the origin that the browser names. Programs that "+
+				"name none need not be listed.").
+			example(`["http://localhost:3000"]`),
 		row("ops.listen", bind, "127.0.0.1:9630",
 			func(c *Config) *string { return &c.Ops.Listen }, restart,
 			"Address of the HTTP server with /metrics (Prometheus) and /healthz. It asks for no password: keep "+

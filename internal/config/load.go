@@ -133,6 +133,7 @@ func keyLines(data []byte) map[string]int {
 		Gossip     struct{} `toml:"gossip"`
 		MailServer struct{} `toml:"mailserver"`
 		Archive    struct{} `toml:"archive"`
+		Inbox      struct{} `toml:"inbox"`
 		RPC        struct{} `toml:"rpc"`
 		Ops        struct{} `toml:"ops"`
 		Log        struct{} `toml:"log"`
@@ -231,6 +232,10 @@ func crossCheck(c Config) (errs Errors) {
 	if a := c.Archive; a.MaxAge > 0 && a.MaxAge < a.MinAge {
 		add("archive.max_age", "archive.min_age", fmt.Sprintf("in [archive], `max_age` (%s) is less than `min_age` (%s), "+
 			"for which mail is promised to be kept", showPeriod(a.MaxAge), showPeriod(a.MinAge)))
+	}
+	if c.Inbox.Use == UseOnly && len(c.Inbox.Servers) == 0 {
+		add("inbox.use", "inbox.servers", "`use` in [inbox] is \"only\", but `servers` names no mail server; "+
+			"add the one to ask, or set `use` to \"preferred\"")
 	}
 	return errs
 }
