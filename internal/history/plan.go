@@ -14,6 +14,10 @@ const (
 	ByArrival Form = iota + 1 // in the order in which the server got them: resumable exactly, with flow control
 	Paged                     // by sent time, pages end with a completion and perhaps a cursor
 	Bare                      // by sent time, everything in one go and without an end: it is over when nothing more comes
+
+	// Questions of a Check. Servers that answer them say so in Caps.Lists; they are never in Caps.Forms.
+	Listing // names what there is, in the order of ByArrival
+	ByHash  // envelopes, by hash
 )
 
 // String names the form.
@@ -25,6 +29,10 @@ func (f Form) String() string {
 		return "paged"
 	case Bare:
 		return "bare"
+	case Listing:
+		return "listing"
+	case ByHash:
+		return "by hash"
 	}
 	return "no form"
 }
@@ -39,12 +47,16 @@ type Plan struct {
 
 	After Position // where an earlier fetch of the same plan ended; the zero Position means the start
 
+	// Until bounds the form ByArrival: arrivals up to and including it, of the epoch of After or, without one, of the
+	// server's. 0 means no bound, and so it is after the server's archive has begun anew. The other forms ignore it.
+	Until uint64
+
 	MinPoW  float64 // below is not delivered
 	MaxSize int     // above is not delivered; 0 means envelope.MaxSizeLimit
 
 	// Ends before all is fetched; 0 means no limit. What Resume repeats of a page that Limit cut is delivered again.
 	Limit  int   // envelopes
-	Budget int64 // bytes of envelopes; may be exceeded by one packet or, in the form Paged, one page
+	Budget int64 // bytes of envelopes, in a Check also of lists; may be exceeded by one packet or, in the form Paged, one page
 
 	PageLimit int // envelopes asked for in one page, 1 to MaxPageLimit; 0 means DefaultPageLimit
 
@@ -61,14 +73,31 @@ const (
 	MaxPageLimit     = 1000 // what servers allow
 )
 
-// Caps is what a server can do, as far as the connection tells.
+// Bounds of a Check.
+const (
+	MaxHashes   = 4096 // of one question ByHash
+	MaxLookup   = 2048 // entries of a Lookup
+	MaxWithheld = 1024 // entries of Report.Withheld
+)
+
+// Caps is what a server can do and says of itself, as far as the connection tells.
 type Caps struct {
 	Forms []Form // those to try, in this order; at least one
+	Lists bool   // it answers Listing and ByHash, so it can be asked by a Check
 
 	// Of servers that know the form ByArrival.
 	Epoch     [8]byte
 	Next      uint64 // the arrival that the server's next envelope got when it last said so; 0 if unknown
 	MaxTopics int    // in one question; 0 means MaxTopics
+	MaxHashes int    // in one question ByHash; 0 means MaxHashes
+
+	Oldest      time.Time     // arrival of the oldest envelope that it has; zero if it has none or does not say
+	Keep        time.Duration // for which an envelope is kept at least, from its arrival; 0 if it does not say
+	Age         time.Duration // after which it is deleted; 0 for never, or if it does not say
+	Closing     time.Time     // when its service ends; zero when that is not planned
+	MembersOnly bool          // it answers members only
+	Member      bool          // and we are one, as far as it knows
+	Name        string        // for people; not to be believed
 }
 
 // Question is one request to a server.
@@ -79,9 +108,13 @@ type Question struct {
 
 	// In the form ByArrival: arrivals beyond After up to Until (0: no bound) of the epoch, of Budget bytes at most, of
 	// which Credit may be sent before more is granted.
+	// Listing is asked likewise.
 	Epoch          [8]byte
 	After, Until   uint64
 	Budget, Credit int64
+
+	// In the form ByHash, with Credit: those that are wanted, each once, and answered in this order. Must not be changed.
+	Hashes []envelope.Hash
 
 	// In the form Paged: how many envelopes, beyond which cursor (nil: from the start).
 	Limit  int
@@ -95,16 +128,16 @@ type Transport interface {
 
 	// Ask sends a question and returns at once. One question is open at a time: the next is asked after the last one's
 	// Ended or Lost, or its cancel. answer is called serially, from any goroutine but not from within Ask, with any
-	// number of Got and then one Ended or Lost; it may block for moments. After cancel, which may be called at any
-	// time and more than once, calls of answer do no harm. An error means that nothing was asked because the
-	// connection does not allow it (any more).
+	// number of Got (to Listing: Named) and then one Ended or Lost; it may block for moments. After cancel, which may
+	// be called at any time and more than once, calls of answer do no harm. An error means that nothing was asked
+	// because the connection does not allow it (any more).
 	Ask(form Form, q Question, answer func(Answer)) (cancel func(), err error)
 
-	// Grant lets the server send so many bytes more of the open answer, in the form ByArrival.
+	// Grant lets the server send so many bytes more of the open answer, in the forms ByArrival, Listing and ByHash.
 	Grant(bytes int64)
 }
 
-// Answer is what comes back; one of Got, Ended and Lost.
+// Answer is what comes back; one of Got, Named, Ended and Lost.
 type Answer interface{ answer() }
 
 // Got is one packet of envelopes.
@@ -114,13 +147,28 @@ type Got struct {
 	Through   uint64 // ByArrival: everything up to this arrival was considered, and sent if it matched
 }
 
+// Named is one packet of the answer to Listing.
+type Named struct {
+	List    []Entry
+	Bytes   int64  // what the packet takes of the credit
+	Through uint64 // everything up to this arrival was considered, and named if it matched
+}
+
+// Entry names an envelope, by the server's word.
+type Entry struct {
+	Hash envelope.Hash
+	Sent uint32 // Unix second
+	Size uint32 // bytes of its RLP
+}
+
 // Ended says that the answer is over, by the server's word.
 type Ended struct {
 	Last    envelope.Hash // the last envelope sent, as the server names it; zero if it names none
 	Cursor  []byte        // Paged: where the next page starts; nil if there is none
 	More    bool          // ByArrival: there is more beyond Through
 	Through uint64
-	Epoch   [8]byte // ByArrival: the server's; zero means that of the question
+	Epoch   [8]byte         // ByArrival: the server's; zero means that of the question
+	Missing []envelope.Hash // ByHash: those that are not stored
 
 	// Err is the server's refusal or failure, a fault with the server's words. Busy, Timeout and Unavailable are asked
 	// again after RetryAfter (0: a few seconds). Invalid leads to the next form. NotFound by arrival means that the question's
@@ -133,6 +181,7 @@ type Ended struct {
 type Lost struct{ Err error }
 
 func (Got) answer()   {}
+func (Named) answer() {}
 func (Ended) answer() {}
 func (Lost) answer()  {}
 
@@ -140,6 +189,7 @@ func (Lost) answer()  {}
 type Page struct {
 	Envelopes []*envelope.Envelope // none where only the position has moved; they may share memory with each other
 	Bytes     int64                // of the envelopes
+	Withheld  []Entry              // of a Check: named, but not handed over; to be recorded, for Resume passes them
 	Resume    Position             // where to go on once this page is kept
 	Progress  Progress             // with this page
 }
@@ -212,6 +262,15 @@ type Report struct {
 	Unsent     int // times that the server named a last envelope which never came
 	Asked      int // questions
 	Pages      int // pages delivered
+
+	// Of a Check. Discarded counts also what was only named.
+	Listed        uint64  // envelopes that the server named, each once
+	Fetched       uint64  // of those, bodies that we lacked, and got
+	Withheld      []Entry // named but not handed over, and recorded: the first MaxWithheld
+	WithheldCount uint64  // and how many there were
+	ListBytes     int64   // of lists; Received has them too
+	Lacking       int     // named, lacked and not fetched when it ended
+	LackingBytes  int64   // of those, as named
 
 	FirstAnswer time.Duration // from the first question to the first packet or end
 	Took        time.Duration

@@ -166,9 +166,24 @@ func (t *mail1Transport) Caps() history.Caps {
 		return history.Caps{}
 	}
 	return history.Caps{
-		Forms: []history.Form{history.ByArrival}, Epoch: h.Epoch, Next: h.Next,
-		MaxTopics: int(max(min(h.MaxTopics, mail1.MaxTopics), 1)),
+		Forms: []history.Form{history.ByArrival}, Lists: true, Epoch: h.Epoch, Next: h.Next,
+		MaxTopics: int(max(min(h.MaxTopics, mail1.MaxTopics), 1)), MaxHashes: t.conn.perRequest(),
+		Oldest: date(h.Oldest), Keep: seconds(h.Keep), Age: seconds(h.Age), Closing: date(h.Closing),
+		MembersOnly: h.Flags&mail1.MembersOnly != 0, Member: h.Flags&mail1.Member != 0, Name: h.Name,
 	}
+}
+
+// longest is where a peer's seconds end: dates and times beyond it make no sense, and would overflow.
+const longest = 1 << 33
+
+func seconds(n uint64) time.Duration { return time.Duration(min(n, longest)) * time.Second }
+
+// date is a time in Unix seconds, the zero time for 0.
+func date(n uint64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(int64(min(n, longest)), 0).UTC()
 }
 
 // Grant implements history.Transport.
@@ -302,11 +317,7 @@ func (c *mail1Conn) Held(ctx context.Context, hashes []envelope.Hash) ([]time.Ti
 			return nil, fault.Errorf("mail/1", fault.Corrupt, "the mail server was asked about %d envelopes and answered for %d", n, len(list))
 		}
 		for _, until := range list {
-			var t time.Time
-			if until > 0 {
-				t = time.Unix(int64(min(until, 1<<40)), 0)
-			}
-			times = append(times, t)
+			times = append(times, date(until))
 		}
 		hashes = hashes[n:]
 	}

@@ -75,13 +75,14 @@ type Remote struct {
 	links   []*session.Link
 	asking  *legacyAsk // the open question in an older form
 	users   int        // links and mail/1 runs
+	gone    chan struct{}
 }
 
 // remote returns the entry of a connection, made if need be. The lock is held.
 func (n *Net) remote(peer session.Peer) *Remote {
 	r := n.remotes[peer.Conn]
 	if r == nil {
-		r = &Remote{net: n, peer: peer}
+		r = &Remote{net: n, peer: peer, gone: make(chan struct{})}
 		n.remotes[peer.Conn] = r
 	}
 	return r
@@ -99,6 +100,7 @@ func (n *Net) release(r *Remote) (gone bool) {
 		return false
 	}
 	delete(n.remotes, r.peer.Conn)
+	close(r.gone)
 	return true
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/restante-im/restante/internal/envelope"
 	"github.com/restante-im/restante/internal/fault"
 	"github.com/restante-im/restante/internal/history"
 )
@@ -12,12 +13,9 @@ import (
 // than 0 is the only one used; the error says that the peer does not have it. To ask a peer in an older form that speaks
 // mail/1 as well, wait for Greeted first.
 func (r *Remote) Transport(seal Seal, form history.Form) (history.Transport, error) {
-	r.net.mu.Lock()
-	c := r.mail1
-	r.net.mu.Unlock()
-	own := c != nil && c.serves()
+	c := r.own()
 	switch {
-	case own && (form == 0 || form == history.ByArrival):
+	case c != nil && (form == 0 || form == history.ByArrival):
 		return c.transport(), nil
 	case form == history.ByArrival:
 		return nil, fault.E("fetch", fault.Invalid, nil, "this mail server does not speak mail/1: leave the form out, and it is asked in the form that it knows")
@@ -27,34 +25,34 @@ func (r *Remote) Transport(seal Seal, form history.Form) (history.Transport, err
 	return only{r.Legacy(seal), form}, nil
 }
 
-// About is what a mail server says of itself; only those that speak mail/1 say anything.
-type About struct {
-	Name    string    // for people
-	Closing time.Time // when its service ends; zero when that is not planned
+// Held asks until when the peer keeps envelopes, by its word: the zero time for those that it does not have. The times
+// are in the order of the hashes. The error is a fault, or ctx's.
+func (r *Remote) Held(ctx context.Context, hashes []envelope.Hash) ([]time.Time, error) {
+	c := r.own()
+	if c == nil {
+		return nil, fault.E("held", fault.Invalid, nil, "this mail server does not speak mail/1, and so cannot say what it holds")
+	}
+	return c.Held(ctx, hashes)
 }
 
-// About returns what the peer has said of itself so far.
-func (r *Remote) About() About {
+// Gone is closed when the connection with the peer has ended.
+func (r *Remote) Gone() <-chan struct{} { return r.gone }
+
+// own returns the mail/1 connection, if the peer serves that; else nil.
+func (r *Remote) own() *mail1Conn {
 	r.net.mu.Lock()
 	c := r.mail1
 	r.net.mu.Unlock()
 	if c == nil || !c.serves() {
-		return About{}
+		return nil
 	}
-	h := c.says()
-	about := About{Name: h.Name}
-	if h.Closing != 0 {
-		about.Closing = time.Unix(int64(h.Closing), 0).UTC()
-	}
-	return about
+	return c
 }
 
 // Join redeems an invitation's token, so that the peer serves us as a member.
 func (r *Remote) Join(ctx context.Context, token string) (Membership, error) {
-	r.net.mu.Lock()
-	c := r.mail1
-	r.net.mu.Unlock()
-	if c == nil || !c.serves() {
+	c := r.own()
+	if c == nil {
 		return Membership{}, fault.E("join", fault.Invalid, nil, "this mail server knows no invitations: ask its operator to add your node by its key")
 	}
 	return c.Join(ctx, token, "")

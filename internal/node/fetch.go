@@ -39,9 +39,10 @@ type FetchOptions struct {
 
 // FetchServer is what a mail server says of itself.
 type FetchServer struct {
-	mailnet.About
-	Client string              // its program
-	Member *mailnet.Membership // after an invitation was taken up; otherwise nil
+	Name    string              // for people
+	Closing time.Time           // when its service ends; zero when that is not planned
+	Client  string              // its program
+	Member  *mailnet.Membership // after an invitation was taken up; otherwise nil
 }
 
 // ConnectTimeout is how long a mail server may take to be reached and to greet.
@@ -74,7 +75,12 @@ func Fetch(ctx context.Context, o FetchOptions, deliver func(context.Context, hi
 	if err != nil {
 		return history.Report{}, err
 	}
-	server := FetchServer{About: remote.About(), Client: remote.Peer().Client}
+	transport, err := remote.Transport(o.Seal, o.Form)
+	if err != nil {
+		return history.Report{}, err
+	}
+	caps := transport.Caps()
+	server := FetchServer{Name: caps.Name, Closing: caps.Closing, Client: remote.Peer().Client}
 	if o.Token != "" {
 		m, err := remote.Join(ctx, o.Token)
 		if err != nil {
@@ -84,10 +90,6 @@ func Fetch(ctx context.Context, o FetchOptions, deliver func(context.Context, hi
 	}
 	if o.Connected != nil {
 		o.Connected(server)
-	}
-	transport, err := remote.Transport(o.Seal, o.Form)
-	if err != nil {
-		return history.Report{}, err
 	}
 	return history.Run(ctx, transport, o.Plan, deliver, time.Now)
 }
