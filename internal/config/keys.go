@@ -183,7 +183,8 @@ func gossipKeys() []Key {
 		row("gossip.relay_per_day", size(mib, 1024*tib, true), 0,
 			func(c *Config) *int64 { return &c.Gossip.RelayPerDay }, reload,
 			"Bytes that are passed on for others in a day (UTC). Beyond it, what comes is still taken for the filters "+
-				"and the mail server here, and own messages leave as always; nothing else is passed on until midnight.").
+				"and the mail server here, and own messages leave as always; nothing else is passed on until midnight, "+
+				"so that peers can tell which messages are yours. The count survives a restart.").
 			example(`"500MiB"`),
 		row("gossip.bytes_per_second_per_peer", limit, 16*mib,
 			func(c *Config) *int64 { return &c.Gossip.BytesPerSecondPerPeer }, reload,

@@ -57,6 +57,9 @@ type Config struct {
 	Allowance  time.Duration // for which a changed own requirement keeps admitting by the old one [10 s]
 	SlowReader time.Duration // without progress on a full link, until it is cut [10 s]
 
+	RelayPerDay int64   // bytes passed on for others in a UTC day; 0 for no limit. Own posts neither count nor wait
+	Relayed     Relayed // what was passed on before, by an earlier Machine of this node
+
 	SinkConfirms bool // each Accept is answered by a Resolved, and packets are acknowledged only then
 	TellRefusals bool // each envelope that is refused gives a Rejected
 

@@ -13,6 +13,7 @@
 //     Config.Packet bytes. A link that was joined late gets the whole pool the same way, as fast as it reads.
 //   - Memory is bounded: the pool by count and bytes, everything else per connection or by a constant. Time is spent on
 //     events only: nothing walks the pool while nothing happens.
+//   - What is passed on for others in a day stays within Config.RelayPerDay; own posts leave whatever it is.
 //   - Peers are never punished for the time, TTL or number of what they relay, only for what no honest node does.
 //
 // A Machine is not safe for concurrent use.

@@ -149,11 +149,13 @@ func (Tick) event()       {}
 type Action interface{ action() }
 
 // Send puts envelopes on a link, in one packet. The list must not be changed; several Sends of one Step may share it, so
-// that its encoding can be shared too. Bytes is the size of the packet: the caller returns it with Drained.
+// that its encoding can be shared too. Own names those that were posted here. Bytes is the size of the packet: the caller
+// returns it with Drained.
 type Send struct {
 	Conn    Conn
 	Network Network
 	List    []*envelope.Envelope
+	Own     []envelope.Hash
 	Bytes   int
 }
 
@@ -226,13 +228,20 @@ type Progress struct {
 	Peers int
 }
 
-func (Send) action()       {}
-func (Accept) action()     {}
-func (Rejected) action()   {}
-func (Ack) action()        {}
-func (Announce) action()   {}
-func (Pause) action()      {}
-func (Disconnect) action() {}
-func (Skew) action()       {}
-func (Posted) action()     {}
-func (Progress) action()   {}
+// RelayBudget says that the day's budget for what is passed on for others is spent, or that there is one again.
+type RelayBudget struct {
+	Spent bool
+	Limit int64 // bytes a day; 0 for no limit
+}
+
+func (Send) action()        {}
+func (Accept) action()      {}
+func (Rejected) action()    {}
+func (Ack) action()         {}
+func (Announce) action()    {}
+func (Pause) action()       {}
+func (Disconnect) action()  {}
+func (Skew) action()        {}
+func (Posted) action()      {}
+func (Progress) action()    {}
+func (RelayBudget) action() {}

@@ -86,6 +86,15 @@ func (p *pool) drop(e *entry) {
 	}
 }
 
+// raise changes by what an entry is evicted.
+func (p *pool) raise(e *entry, rank float64) {
+	if p.pressed {
+		p.drop(e)
+		defer p.push(e)
+	}
+	e.rank = rank
+}
+
 func (p *pool) swap(i, j int) {
 	h := p.heap
 	h[i], h[j] = h[j], h[i]

@@ -77,7 +77,7 @@ func (m *Machine) flush(l *link) time.Duration {
 			l.flushed = m.mono - m.cfg.Coalesce
 			return m.mono
 		}
-		list := m.collect(l, &budget)
+		list, own := m.collect(l, &budget)
 		if len(list) == 0 {
 			continue
 		}
@@ -86,14 +86,14 @@ func (m *Machine) flush(l *link) time.Duration {
 			m.lastList = slices.Clone(list)
 		}
 		clear(list)
-		m.send(l, m.lastList)
+		m.send(l, m.lastList, own)
 	}
 	return never
 }
 
-func (m *Machine) send(l *link, list []*envelope.Envelope) {
+func (m *Machine) send(l *link, list []*envelope.Envelope, own []envelope.Hash) {
 	bytes := envelope.ListSize(list)
-	m.do(Send{Conn: l.conn.id, Network: l.net, List: list, Bytes: bytes})
+	m.do(Send{Conn: l.conn.id, Network: l.net, List: list, Own: own, Bytes: bytes})
 	if l.inFlight == 0 {
 		l.progress = m.mono
 	}
@@ -114,10 +114,11 @@ func (l *link) pace(now time.Duration, bytes int) {
 	}
 }
 
-// collect takes the next packet's envelopes from the log and marks them as known to the connection. The result is valid
+// collect takes the next packet's envelopes from the log and marks them as known to the connection. The list is valid
 // until the next call.
-func (m *Machine) collect(l *link, budget *int) []*envelope.Envelope {
-	list, bytes := m.scratch[:0], listHeader
+func (m *Machine) collect(l *link, budget *int) (list []*envelope.Envelope, own []envelope.Hash) {
+	list = m.scratch[:0]
+	bytes := listHeader
 	target, slot, net := m.cfg.Packet, l.conn.slot, In(l.net)
 	if l.packets > 0 {
 		target = m.cfg.MaxPacket / 2 // packets are scarce: fill them better
@@ -135,6 +136,10 @@ func (m *Machine) collect(l *link, budget *int) []*envelope.Envelope {
 			m.stats.Oversize++
 			continue
 		}
+		if !m.mayRelay(e) {
+			l.held = true
+			continue
+		}
 		if len(list) > 0 && bytes+size > target {
 			break
 		}
@@ -143,11 +148,16 @@ func (m *Machine) collect(l *link, budget *int) []*envelope.Envelope {
 			break
 		}
 		e.mark(slot)
+		if e.own {
+			own = append(own, e.env.Hash())
+		} else {
+			m.budget.Bytes += int64(size)
+		}
 		bytes += size
 		list = append(list, e.env)
 	}
 	m.scratch = list
-	return list
+	return list, own
 }
 
 func (m *Machine) drained(ev Drained) {

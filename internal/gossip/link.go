@@ -58,6 +58,7 @@ type link struct {
 	again    bool          // consider it once more, as soon as rescanEvery allows
 	full     bool          // an envelope waits for credit
 	idle     bool          // counted in Machine.idle
+	held     bool          // something was held back that the day's budget did not allow
 }
 
 // require is a peer's Requirement, ready for use.

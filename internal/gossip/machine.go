@@ -45,6 +45,7 @@ type Machine struct {
 
 	sources *sources
 	clock   clock
+	budget  relayBudget
 	stats   Stats
 
 	actions  []Action
@@ -67,6 +68,7 @@ func New(cfg Config) *Machine {
 		oldPoW:   cfg.MinPoW,
 		interest: newInterest(cfg),
 		sources:  newSources(),
+		budget:   relayBudget{Relayed: cfg.Relayed},
 	}
 	m.remembered.hashes = make(map[envelope.Hash]sinkState)
 	m.pool = newPool(m.moved)
@@ -136,6 +138,7 @@ func (m *Machine) advance() {
 	if m.clock.due(m.mono) {
 		m.judgeClock()
 	}
+	m.turnDay()
 	m.net = m.networkSecond()
 	if m.pool.swept != m.net {
 		m.pool.sweep(m.net, m.expire)
@@ -163,7 +166,7 @@ func (m *Machine) Deadline() (time.Time, bool) {
 	if m.interest.shrinkAt != 0 {
 		at = min(at, m.interest.shrinkAt)
 	}
-	at = min(at, m.clock.nextJudgement())
+	at = min(at, m.clock.nextJudgement(), m.nextDay())
 	if at == never {
 		return time.Time{}, false
 	}

@@ -18,7 +18,8 @@ type pendingPost struct {
 // from the time alone who wrote it. Our own filter does not bind it.
 func (m *Machine) post(ev Post) {
 	env := ev.Envelope
-	if m.pool.index[env.Hash()] != nil {
+	if e := m.pool.index[env.Hash()]; e != nil {
+		m.adopt(e, ev.Networks)
 		m.do(Posted{Hash: env.Hash()})
 		return
 	}
@@ -36,9 +37,7 @@ func (m *Machine) post(ev Post) {
 	e.own = true
 	e.leaves = m.lastSecond(int64(env.Expiry()) + m.net - stamped)
 	e.rank = math.Inf(1) // others are evicted first
-	if e.nets = ev.Networks; e.nets == 0 || m.cfg.Bridge {
-		e.nets = AllNetworks
-	}
+	e.nets = m.postedTo(ev.Networks)
 	if !m.pool.makeRoom(e, m.cfg.PoolCount, m.cfg.PoolBytes, m.evict) {
 		m.do(Posted{Hash: env.Hash(), Err: fault.E("gossip: post", fault.Limit, nil, "the pool is full of posts of this node: wait until some expire")})
 		return
@@ -55,6 +54,27 @@ func (m *Machine) post(ev Post) {
 	}
 	m.do(Accept{Envelope: env, PoW: pow, Own: true})
 	m.do(Posted{Hash: env.Hash()})
+}
+
+// adopt makes an entry that came from a peer one of ours: it was posted here in an earlier life of this node. All links
+// look at it again, because it may have been held back.
+func (m *Machine) adopt(e *entry, nets Networks) {
+	if e.own {
+		return
+	}
+	e.own = true
+	e.nets |= m.postedTo(nets)
+	m.pool.append(e)
+	m.pool.raise(e, math.Inf(1))
+	m.grown()
+}
+
+// postedTo is where an own post for some networks goes.
+func (m *Machine) postedTo(n Networks) Networks {
+	if n == 0 || m.cfg.Bridge {
+		return AllNetworks
+	}
+	return n
 }
 
 // releasePosts lets out the own posts whose delay is over.

@@ -21,6 +21,10 @@ type Stats struct {
 	Links, Connections, Pooled, Remembered, Held int
 	PooledBytes                                  int64
 	OpenTickets, PendingPosts                    int
+
+	Relayed     Relayed // for others, today
+	RelayPerDay int64   // the limit of that; 0 for none
+	RelaySpent  bool    // it is reached: nothing is passed on for others until the day ends
 }
 
 // Refused returns how many envelopes were refused for a reason.
@@ -38,6 +42,7 @@ func (m *Machine) Stats() Stats {
 	s.Pooled, s.PooledBytes = len(m.pool.index), m.pool.bytes
 	s.Remembered, s.Held = len(m.remembered.hashes), len(m.clock.held)
 	s.OpenTickets, s.PendingPosts = len(m.tickets), len(m.pending)
+	s.Relayed, s.RelayPerDay, s.RelaySpent = m.budget.Relayed, m.cfg.RelayPerDay, m.budget.spent
 	return s
 }
 

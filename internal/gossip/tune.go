@@ -11,6 +11,8 @@ type Tune struct {
 	PostDelay  time.Duration
 	PeerRate   float64
 	SourceRate float64
+
+	RelayPerDay int64
 }
 
 func (Tune) event() {}
@@ -19,5 +21,10 @@ func (m *Machine) tune(t Tune) {
 	c := m.cfg
 	c.PoolCount, c.PoolBytes, c.MaxTTL, c.PostDelay = t.PoolCount, t.PoolBytes, t.MaxTTL, t.PostDelay
 	c.PeerRate, c.SourceRate, c.PeerBurst, c.SourceBurst = t.PeerRate, t.SourceRate, 0, 0
+	c.RelayPerDay = max(t.RelayPerDay, 0)
+	changed := c.RelayPerDay != m.cfg.RelayPerDay
 	m.cfg = c.withDefaults()
+	if changed {
+		m.relayAgain()
+	}
 }

@@ -11,23 +11,19 @@ import (
 	"github.com/restante-im/restante/internal/wire"
 )
 
-// Post takes an own envelope into the pool and sends it on, after a short random delay. Where the envelope
-// breaks the rules that peers apply, the error wraps an *envelope.Refusal.
+// Post takes an own envelope into the pool and sends it on, after a short random delay. As long as it is pooled, peers that
+// connect later get it too, and each one's confirmation is told to Config.Progress; posting it again meanwhile is no error
+// and has no effect. Where the envelope breaks the rules that peers apply, the error wraps an *envelope.Refusal.
 func (r *Relay) Post(env *envelope.Envelope) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return fault.E("post", fault.Closed, nil, "this node stops")
 	}
-	r.forgetOld()
-	r.own[env.Hash()] = struct{}{}
 	r.answers = r.answers[:0]
 	r.step(gossip.Post{Envelope: env})
 	for _, a := range r.answers {
 		if a.Hash == env.Hash() {
-			if a.Err != nil {
-				delete(r.own, env.Hash())
-			}
 			return a.Err
 		}
 	}
@@ -49,24 +45,6 @@ func (r *Relay) Resolve(list []gossip.Resolved) {
 		}
 	}
 	r.arm(now)
-}
-
-// maxOwn bounds the own posts that are followed up.
-const maxOwn = 4096
-
-// forgetOld drops own posts that have left the pool, when there are many.
-func (r *Relay) forgetOld() {
-	if len(r.own) < maxOwn {
-		return
-	}
-	for h := range r.own {
-		if _, ok := r.machine.Lookup(h); !ok {
-			delete(r.own, h)
-		}
-	}
-	if len(r.own) >= maxOwn {
-		clear(r.own)
-	}
 }
 
 // PostDirect sends an envelope to one connected peer only, unchecked and unpooled. The error is of kind NotFound if the

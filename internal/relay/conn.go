@@ -10,7 +10,7 @@ import (
 )
 
 // maxFollowed bounds the packets of own posts whose confirmation is awaited on a link.
-const maxFollowed = 64
+const maxFollowed = 256
 
 // conn is a connection with what runs on it.
 type conn struct {
@@ -75,20 +75,6 @@ func (l *link) confirmed(digest envelope.Hash) []envelope.Hash {
 		}
 	}
 	return nil
-}
-
-// ownOf returns the hashes of own posts in a list. The lock is held.
-func (r *Relay) ownOf(list []*envelope.Envelope) []envelope.Hash {
-	if len(r.own) == 0 {
-		return nil
-	}
-	var own []envelope.Hash
-	for _, e := range list {
-		if _, ok := r.own[e.Hash()]; ok {
-			own = append(own, e.Hash())
-		}
-	}
-	return own
 }
 
 // at finds a greeted link. The lock is held.
@@ -175,7 +161,7 @@ func (r *Relay) Received(l *session.Link, p wire.Packet, size int) (time.Duratio
 	case wire.Direct:
 		r.counters.Direct += uint64(len(p.List))
 		for _, e := range p.List {
-			r.sinks.push(offer{e.Detach(), 0, true})
+			r.sinks.push(offer{env: e.Detach(), direct: true})
 		}
 	case wire.Request, wire.SyncRequest:
 		r.counters.Requests++

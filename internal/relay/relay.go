@@ -20,8 +20,11 @@ import (
 	"github.com/restante-im/restante/internal/wire"
 )
 
-// ClockSkew is the code of the health condition that our clock disagrees with our peers'.
-const ClockSkew = "clock-skew"
+// Codes of health conditions.
+const (
+	ClockSkew   = "clock-skew"   // our clock disagrees with our peers'
+	RelayBudget = "relay-budget" // the day's bytes for others are spent
+)
 
 // MaxPacket is the largest packet that is read: all that RLPx carries. Peers put their whole pool into one packet for a
 // newcomer, however large; who insists on the 1 MiB that nodes agree on is sent the same again each time it connects.
@@ -35,6 +38,9 @@ type Config struct {
 	Keeper   Keeper           // keeps accepted envelopes, and says when they are safe; nil when nobody does
 	Mail     Mail             // asks for history and answers; nil when nobody does
 	Now      func() time.Time // the clock
+	// Progress says that one more peer confirmed an envelope that was posted here; peers is how many have. It is called
+	// without locks, after the Sinks were told of the envelope, on their goroutine: it must return soon. May be nil.
+	Progress func(hash envelope.Hash, peers int)
 	Log      *slog.Logger
 	Health   *health.Registry
 }
@@ -77,7 +83,6 @@ type Relay struct {
 	conns    map[gossip.Conn]*conn
 	answers  []gossip.Posted // of the Step under way
 	pauses   map[gossip.Conn]time.Duration
-	own      map[envelope.Hash]struct{} // own posts that are followed up
 	skew     time.Duration
 	skewed   bool
 	counters Counters
@@ -102,8 +107,7 @@ func New(cfg Config) *Relay {
 		machine:  gossip.New(cfg.Gossip),
 		conns:    map[gossip.Conn]*conn{},
 		pauses:   map[gossip.Conn]time.Duration{},
-		own:      map[envelope.Hash]struct{}{},
-		sinks:    newSinkQueue(cfg.Sinks),
+		sinks:    newSinkQueue(cfg.Sinks, cfg.Progress),
 	}
 	for i, d := range cfg.Dialects {
 		r.networks[d] = gossip.Network(i)
@@ -214,13 +218,18 @@ func (r *Relay) perform(action gossip.Action) {
 		r.answers = append(r.answers, a)
 	case gossip.Progress:
 		r.counters.Confirmed++
+		if r.cfg.Progress != nil {
+			r.sinks.push(offer{progress: &a})
+		}
+	case gossip.RelayBudget:
+		r.reportBudget(a)
 	}
 }
 
 // accept hands an envelope to who wants it. Sinks see it once, the keeper until it could keep it.
 func (r *Relay) accept(a gossip.Accept) {
 	if !a.Again {
-		r.sinks.push(offer{a.Envelope, a.PoW, false})
+		r.sinks.push(offer{env: a.Envelope, pow: a.PoW})
 	}
 	if r.cfg.Keeper != nil {
 		r.keeping++
@@ -250,7 +259,7 @@ func (r *Relay) send(a gossip.Send) {
 	}
 	l := c.links[a.Network]
 	var ready func([]byte)
-	if own := r.ownOf(a.List); len(own) > 0 {
+	if own := a.Own; len(own) > 0 {
 		ready = func(payload []byte) {
 			digest := envelope.Keccak256(payload)
 			r.mu.Lock()
@@ -290,6 +299,16 @@ func (r *Relay) announce(a gossip.Announce) {
 			l.link.Send(frames...)
 		}
 	}
+}
+
+func (r *Relay) reportBudget(a gossip.RelayBudget) {
+	if !a.Spent {
+		r.cfg.Health.Clear(RelayBudget)
+		return
+	}
+	r.cfg.Health.Set(RelayBudget, health.Warning, fmt.Sprintf("The %.4g MiB that may be passed on for others in a day (UTC) are "+
+		"spent. Mail still comes in, and own messages leave, but until midnight peers can tell that those are yours. Raise "+
+		"gossip.relay_per_day.", float64(a.Limit)/(1<<20)))
 }
 
 func (r *Relay) reportSkew(a gossip.Skew) {

@@ -47,6 +47,8 @@ type node struct {
 	sink   *sink
 	health *health.Registry
 	skew   time.Duration // of its clock
+
+	progress []int // how many peers had confirmed a post, each time
 }
 
 func newNode(t *testing.T, cfg gossip.Config, skew time.Duration) *node {
@@ -56,6 +58,14 @@ func newNode(t *testing.T, cfg gossip.Config, skew time.Duration) *node {
 	cfg.Full = true
 	n.Relay = relay.New(relay.Config{
 		Gossip: cfg, Dialects: wire.Dialects(), Sinks: []relay.Sink{n.sink}, Now: now, Log: slog.New(slog.DiscardHandler), Health: n.health,
+		Progress: func(hash envelope.Hash, peers int) {
+			if all, _ := n.sink.count(); all == 0 || n.Status().MaxSize == 0 { // it may call the relay
+				t.Error("progress was told before the envelope")
+			}
+			n.sink.mu.Lock()
+			defer n.sink.mu.Unlock()
+			n.progress = append(n.progress, peers)
+		},
 	})
 	return n
 }
@@ -134,6 +144,64 @@ func TestAPostTravelsThroughARelayAndIsConfirmed(t *testing.T) {
 		}
 		if st := b.Status(); len(st.Peers) != 2 || st.Peers[0].EnvelopesIn != 20 || st.Peers[1].EnvelopesOut != 20 {
 			t.Errorf("peers of the relay: %+v", st.Peers)
+		}
+	})
+}
+
+// TestManyPostsAreFollowed: however many are under way, each peer's confirmation of each is told.
+func TestManyPostsAreFollowed(t *testing.T) {
+	const posts = 6000
+	synctest.Test(t, func(t *testing.T) {
+		a, b, c := newNode(t, gossip.Config{}, 0), newNode(t, gossip.Config{}, 0), newNode(t, gossip.Config{}, 0)
+		defer close3(a, b, c)
+		for i := range posts {
+			e := draft(a, i)
+			if err := a.Post(e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		join(a, b, 0, 1, wire.Dialects()[0])
+		pass(10 * time.Second)
+		join(a, c, 0, 2, wire.Dialects()[0])
+		pass(10 * time.Second)
+		synctest.Wait()
+		count := map[int]int{}
+		for _, peers := range a.progress {
+			count[peers]++
+		}
+		if count[1] != posts || count[2] != posts || len(count) != 2 {
+			t.Errorf("told: %v, want %d by one peer and by two", count, posts)
+		}
+	})
+}
+
+func TestASpentBudgetIsACondition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, c := newNode(t, gossip.Config{}, 0), newNode(t, gossip.Config{RelayPerDay: 200}, 0), newNode(t, gossip.Config{}, 0)
+		defer close3(a, b, c)
+		join(a, b, 0, 1, wire.Dialects()[0])
+		join(b, c, 1, 2, wire.Dialects()[0])
+		synctest.Wait()
+		for i := range 20 {
+			if err := a.Post(draft(a, i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		pass(time.Second)
+		synctest.Wait()
+		all, _ := b.sink.count()
+		passed, _ := c.sink.count()
+		if st := b.Status().Stats; all != 20 || passed == 20 || !st.RelaySpent || st.Relayed.Bytes > 200 {
+			t.Errorf("%d came, %d were passed on, %d bytes", all, passed, st.Relayed.Bytes)
+		}
+		if l := b.health.List(); len(l) != 1 || l[0].Code != relay.RelayBudget {
+			t.Errorf("conditions: %+v", l)
+		}
+		b.Tune(gossip.Tune{})
+		pass(2 * time.Second)
+		synctest.Wait()
+		if passed, _ = c.sink.count(); passed != 20 || len(b.health.List()) != 0 {
+			t.Errorf("without a limit %d were passed on; conditions: %+v", passed, b.health.List())
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/restante-im/restante/internal/envelope"
+	"github.com/restante-im/restante/internal/gossip"
 )
 
 // Bounds of the queue to the sinks. Above sinkHigh peers are read more slowly; own posts and what is under way may go
@@ -14,16 +15,19 @@ const (
 	sinkPause = 20 * time.Millisecond
 )
 
+// offer is an envelope for the sinks, or what became of one that was offered before.
 type offer struct {
-	env    *envelope.Envelope
-	pow    float64
-	direct bool
+	env      *envelope.Envelope
+	pow      float64
+	direct   bool
+	progress *gossip.Progress
 }
 
 // sinkQueue hands envelopes to the sinks on a goroutine of its own, in order.
 type sinkQueue struct {
-	sinks []Sink
-	done  chan struct{}
+	sinks    []Sink
+	progress func(envelope.Hash, int)
+	done     chan struct{}
 
 	mu     sync.Mutex
 	cond   *sync.Cond
@@ -31,8 +35,8 @@ type sinkQueue struct {
 	closed bool
 }
 
-func newSinkQueue(sinks []Sink) *sinkQueue {
-	q := &sinkQueue{sinks: sinks, done: make(chan struct{})}
+func newSinkQueue(sinks []Sink, progress func(envelope.Hash, int)) *sinkQueue {
+	q := &sinkQueue{sinks: sinks, progress: progress, done: make(chan struct{})}
 	q.cond = sync.NewCond(&q.mu)
 	go q.run()
 	return q
@@ -71,10 +75,18 @@ func (q *sinkQueue) run() {
 		batch, q.queue = q.queue, batch[:0]
 		q.mu.Unlock()
 		for _, o := range batch {
-			for _, s := range q.sinks {
-				s.Offer(o.env, o.pow, o.direct)
-			}
+			q.deliver(o)
 		}
+	}
+}
+
+func (q *sinkQueue) deliver(o offer) {
+	if p := o.progress; p != nil {
+		q.progress(p.Hash, p.Peers)
+		return
+	}
+	for _, s := range q.sinks {
+		s.Offer(o.env, o.pow, o.direct)
 	}
 }
 

@@ -1,0 +1,133 @@
+package gossip_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/restante-im/restante/internal/envelope"
+	"github.com/restante-im/restante/internal/gossip"
+)
+
+const budgetDay = t0 / 86400
+
+// untilMidnight is how far t0 is from the end of its day.
+const untilMidnight = ((budgetDay+1)*86400 - t0) * time.Second
+
+func TestRelayBudget(t *testing.T) {
+	d := newDriver(gossip.Config{})
+	size := int64(len(d.make(50).Raw()))
+	d = newDriver(gossip.Config{RelayPerDay: 2 * size, Coalesce: time.Microsecond})
+	d.join(1)
+	d.join(2)
+	give := func() (*envelope.Envelope, []gossip.Action) {
+		d.now = d.now.Add(time.Second)
+		e := d.make(50)
+		return e, d.receive(1, e)
+	}
+	for n := range 4 {
+		e, actions := give()
+		if len(of[gossip.Accept](actions)) != 1 {
+			t.Fatal("an envelope was not accepted because of the budget")
+		}
+		if got, want := sentTo(actions, 2)[e.Hash()], 1-n/2; got != want {
+			t.Fatalf("envelope %d was sent %d times, want %d", n, got, want)
+		}
+		if b := of[gossip.RelayBudget](actions); len(b) != 0 != (n == 2) || n == 2 && b[0] != (gossip.RelayBudget{Spent: true, Limit: 2 * size}) {
+			t.Fatalf("envelope %d: told %+v", n, b)
+		}
+	}
+	st := d.Stats()
+	if st.Relayed != (gossip.Relayed{Day: budgetDay, Bytes: 2 * size}) || !st.RelaySpent || st.RelayPerDay != 2*size {
+		t.Errorf("stats = %+v, %v, %d", st.Relayed, st.RelaySpent, st.RelayPerDay)
+	}
+	d.now = d.now.Add(time.Second)
+	own := d.make(50)
+	if sentTo(d.step(gossip.Post{Envelope: own, Immediate: true}), 2)[own.Hash()] != 1 {
+		t.Error("an own post was held back")
+	}
+	if st := d.Stats(); st.Relayed.Bytes != 2*size {
+		t.Errorf("an own post was counted: %d bytes", st.Relayed.Bytes)
+	}
+}
+
+func TestRelayBudgetIsRenewed(t *testing.T) {
+	for name, renew := range map[string]func(*driver) []gossip.Action{
+		"at midnight": func(d *driver) []gossip.Action { return d.wait(t, untilMidnight) },
+		"when raised": func(d *driver) []gossip.Action { return d.step(gossip.Tune{RelayPerDay: 1 << 20}) },
+		"when lifted": func(d *driver) []gossip.Action { return d.step(gossip.Tune{}) },
+	} {
+		d := newDriver(gossip.Config{RelayPerDay: 1000, MaxTTL: 24 * time.Hour, Relayed: gossip.Relayed{Day: budgetDay, Bytes: 990}})
+		d.join(1)
+		d.join(2)
+		e := d.make(86400)
+		if s := of[gossip.Send](d.receive(1, e)); len(s) != 0 {
+			t.Fatalf("%s: what an earlier machine had relayed was not counted", name)
+		}
+		if s := of[gossip.Send](d.wait(t, untilMidnight/2)); len(s) != 0 {
+			t.Fatalf("%s: sent before", name)
+		}
+		d.now = d.now.Add(-untilMidnight / 2)
+		actions := renew(d)
+		if b := of[gossip.RelayBudget](actions); len(b) != 1 || b[0].Spent {
+			t.Errorf("%s: told %+v", name, b)
+		}
+		if sentTo(actions, 2)[e.Hash()] != 1 || sentTo(actions, 1)[e.Hash()] != 0 {
+			t.Errorf("%s: what was held back did not leave", name)
+		}
+		if st := d.Stats(); st.RelaySpent {
+			t.Errorf("%s: still spent", name)
+		}
+	}
+}
+
+func TestRelayBudgetOfAnotherDay(t *testing.T) {
+	d := newDriver(gossip.Config{RelayPerDay: 1000, Relayed: gossip.Relayed{Day: budgetDay - 1, Bytes: 1000}})
+	d.join(1)
+	d.join(2)
+	e := d.make(50)
+	if sentTo(d.receive(1, e), 2)[e.Hash()] != 1 {
+		t.Error("yesterday's bytes were counted")
+	}
+}
+
+// TestPostAgain: after a restart peers may send us our own post before it is posted again.
+func TestPostAgain(t *testing.T) {
+	d := newDriver(gossip.Config{RelayPerDay: 1})
+	d.join(1)
+	d.step(gossip.Joined{Conn: 2, Network: 1})
+	e := d.make(50)
+	if s := of[gossip.Send](d.receive(1, e)); len(s) != 0 {
+		t.Fatal("the budget did not count")
+	}
+	d.now = d.now.Add(time.Second)
+	s := of[gossip.Send](d.step(gossip.Post{Envelope: e}))
+	if len(s) != 1 || s[0].Conn != 2 || len(s[0].Own) != 1 || s[0].Own[0] != e.Hash() {
+		t.Errorf("sends = %+v, want one to the peer that lacks it", s)
+	}
+	if p := of[gossip.Progress](d.step(gossip.Confirmed{Conn: 2, Network: 1, Hashes: []envelope.Hash{e.Hash()}})); len(p) != 1 {
+		t.Errorf("its confirmation is not followed: %+v", p)
+	}
+}
+
+// TestPostAgainKeepsItsPlace: in a full pool own posts are the last to go, also those that came back from a peer first.
+func TestPostAgainKeepsItsPlace(t *testing.T) {
+	d := newDriver(gossip.Config{PoolCount: 4})
+	d.join(1)
+	own := d.make(50)
+	d.receive(1, own)
+	for range 8 { // smaller ones have more proof of work
+		d.receive(1, d.sent(0, 50, topicA, 8))
+	}
+	if _, ok := d.Lookup(own.Hash()); ok {
+		t.Fatal("the pool is not under pressure")
+	}
+	own = d.sent(0, 50, topicA, 8)
+	d.receive(1, own)
+	d.step(gossip.Post{Envelope: own})
+	for range 8 {
+		d.receive(1, d.sent(0, 50, topicA, 8))
+	}
+	if info, ok := d.Lookup(own.Hash()); !ok || !info.Own {
+		t.Errorf("lookup = %+v, %v", info, ok)
+	}
+}
