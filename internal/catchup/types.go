@@ -46,17 +46,17 @@ type End uint8
 
 // The ends.
 const (
-	Failed     End = iota // Report.Err says why; the gaps say what is left
-	Complete              // a server said that this is all it has
-	Agreed                // two did, and what one of them lacked came from the other
-	Answered              // a server answered that cannot say whether this is all
-	OverBudget            // the bytes were spent before the end
-	Stopped               // by Stop
+	EndFailed     End = iota // Report.Err says why; the gaps say what is left
+	EndComplete              // a server said that this is all it has
+	EndAgreed                // two did, and what one of them lacked came from the other
+	EndAnswered              // a server answered that cannot say whether this is all
+	EndOverBudget            // the bytes were spent before the end
+	EndStopped               // by Stop
 )
 
 // String names the end for programs.
 func (e End) String() string {
-	return [...]string{"failed", "complete", "agreed", "answered", "over budget", "stopped", "unknown"}[min(e, Stopped+1)]
+	return [...]string{"failed", "complete", "agreed", "answered", "over budget", "stopped", "unknown"}[min(e, EndStopped+1)]
 }
 
 // Role is what a server was asked for.
@@ -77,7 +77,7 @@ func (r Role) String() string {
 type Report struct {
 	ID            uint64
 	End           End
-	Err           error // of Failed and Stopped, a fault
+	Err           error // of EndFailed and EndStopped, a fault
 	Began         time.Time
 	Took          time.Duration
 	FirstEnvelope time.Duration // from the beginning until the first was kept; 0 without any
