@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,11 +14,18 @@ const writeTimeout = 10 * time.Second
 
 var errTooLarge = errors.New("request too large")
 
+// link is what a client is connected by: a local socket, or a WebSocket.
+type link interface {
+	io.ReadWriteCloser
+	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
+}
+
 // conn is one client's connection as the JSON codec sees it. It bounds the size
 // of a request, ends on the first failed write, and ends calls under way when
 // the client is gone.
 type conn struct {
-	nc     net.Conn
+	nc     link
 	id     string // unique; calls find their connection by it
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -29,7 +35,7 @@ type conn struct {
 	draining atomic.Bool
 }
 
-func newConn(ctx context.Context, nc net.Conn, id string) *conn {
+func newConn(ctx context.Context, nc link, id string) *conn {
 	c := &conn{nc: nc, id: id}
 	c.ctx, c.cancel = context.WithCancel(ctx)
 	return c
@@ -103,24 +109,45 @@ func (c *conn) refuse(text string) {
 type sizer struct {
 	size, depth      int
 	quoted, escaping bool
+
+	batch bool    // the present value is an array of requests
+	named bool    // the last string was "method", in a request
+	value bool    // what comes now is the method's name
+	word  [8]byte // how the present string begins
+	long  int     // bytes of it so far
 }
 
 // feed reports whether the values in p, with what came before, stay below
-// MaxRequest.
+// MaxRequest. A method "rpc.x" becomes "rpc_x", as the library wants it.
 func (s *sizer) feed(p []byte) bool {
-	for _, b := range p {
+	for i, b := range p {
 		s.size++
 		switch {
 		case s.escaping:
 			s.escaping = false
+			s.long++
 		case s.quoted:
-			s.escaping, s.quoted = b == '\\', b != '"'
+			if s.quoted = b != '"'; !s.quoted {
+				s.named = !s.value && s.depth == s.level() && s.is("method")
+				s.value = false
+			} else if s.value && b == '.' && s.is("rpc") {
+				p[i] = '_'
+			}
+			s.escaping = b == '\\'
+			s.add(b)
 		case b == '"':
-			s.quoted = true
+			s.quoted, s.long = true, 0
 		case b == '{' || b == '[':
-			s.depth++
+			if s.depth++; s.depth == 1 {
+				s.batch = b == '['
+			}
+			s.named, s.value = false, false
 		case b == '}' || b == ']':
 			s.depth--
+		case b == ':':
+			s.value = s.named
+		case b == ',':
+			s.named, s.value = false, false
 		}
 		if s.depth <= 0 && !s.quoted && (b == '}' || b == ']' || b <= ' ') {
 			*s = sizer{}
@@ -130,4 +157,24 @@ func (s *sizer) feed(p []byte) bool {
 		}
 	}
 	return true
+}
+
+// level is the depth of a request's own fields.
+func (s *sizer) level() int {
+	if s.batch {
+		return 2
+	}
+	return 1
+}
+
+func (s *sizer) add(b byte) {
+	if s.long < len(s.word) {
+		s.word[s.long] = b
+	}
+	s.long++
+}
+
+// is reports whether the present string is text so far.
+func (s *sizer) is(text string) bool {
+	return s.long == len(text) && string(s.word[:s.long]) == text
 }

@@ -18,23 +18,26 @@ import (
 	"github.com/restante-im/restante/internal/fault"
 	"github.com/restante-im/restante/internal/filter"
 	"github.com/restante-im/restante/internal/keyring"
+	"github.com/restante-im/restante/internal/rpc/legacy"
 )
 
-// Options are the parts that a Server connects. All but Members, Archive and Cores must be set.
+// Options are the parts that a Server connects. Gossip, Admin, Health, Keys and Filters must be set.
 type Options struct {
-	Gossip  Gossip
-	Admin   Admin
-	Health  Health
-	Keys    *keyring.Ring
-	Filters *filter.Set
-	Members Members // nil unless the node is a mail server for its members
-	Archive Archive // nil unless the node is a mail server
-	Cores   int     // for one proof of work; all of the machine's unless set
+	Gossip   Gossip
+	Admin    Admin
+	Health   Health
+	Keys     *keyring.Ring
+	Filters  *filter.Set
+	Members  Members         // nil unless the node is a mail server for its members
+	Archive  Archive         // nil unless the node is a mail server
+	Requests legacy.Requests // nil unless the node asks mail servers for programs
+	Cores    int             // for one proof of work; all of the machine's unless set
 }
 
 // Server answers JSON-RPC requests.
 type Server struct {
-	rpc      *gethrpc.Server
+	rpc      *gethrpc.Server // on the local socket
+	web      *gethrpc.Server // over HTTP and WebSocket: what programs need
 	ctx      context.Context // ends calls that wait
 	cancel   context.CancelFunc
 	stopping sync.Once
@@ -43,7 +46,7 @@ type Server struct {
 	conns  map[string]*conn
 	serial uint64
 	closed bool
-	active sync.WaitGroup // connections
+	active sync.WaitGroup // connections, and what runs beside them
 }
 
 // New makes a server. It serves nothing yet.
@@ -51,33 +54,48 @@ func New(o Options) (*Server, error) {
 	if o.Cores <= 0 {
 		o.Cores = runtime.NumCPU()
 	}
-	s := &Server{rpc: gethrpc.NewServer(), conns: make(map[string]*conn)}
+	s := &Server{rpc: gethrpc.NewServer(), web: gethrpc.NewServer(), conns: make(map[string]*conn)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.rpc.SetBatchLimits(MaxBatch, MaxBatchAnswer)
-	for name, api := range services(o, s.bind) {
-		if err := s.rpc.RegisterName(name, api); err != nil {
+	s.web.SetBatchLimits(MaxBatch, MaxBatchAnswer)
+	s.web.SetHTTPBodyLimit(MaxRequest)
+	for name, api := range services(o, s) {
+		err := s.rpc.RegisterName(name, api)
+		if err == nil && slices.Contains(webNamespaces, name) {
+			err = s.web.RegisterName(name, api)
+		}
+		if err != nil {
 			return nil, fault.E("rpc: new server", fault.Internal, err, "")
 		}
 	}
 	return s, nil
 }
 
-func services(o Options, bind func(context.Context) (context.Context, context.CancelFunc)) map[string]any {
+// webNamespaces are those that are served over HTTP and WebSocket too.
+var webNamespaces = []string{"shh", legacy.Namespace, "net", "inbox", "rpc"}
+
+// services are the namespaces and what answers them. Methods asks without a server.
+func services(o Options, s *Server) map[string]any {
+	node := &nodeAPI{admin: o.Admin, gossip: o.Gossip, filters: o.Filters, health: o.Health}
 	return map[string]any{
 		"shh": &shhAPI{
-			gossip: o.Gossip, keys: o.Keys, filters: o.Filters, bind: bind, work: newWorkshop(o.Cores),
+			gossip: o.Gossip, keys: o.Keys, filters: o.Filters, bind: s.bind, work: newWorkshop(o.Cores),
 		},
-		"members": &membersAPI{o.Members},
-		"archive": &archiveAPI{o.Archive, bind},
-		"node":    &nodeAPI{admin: o.Admin, gossip: o.Gossip, filters: o.Filters, health: o.Health},
+		"members":        &membersAPI{o.Members},
+		"archive":        &archiveAPI{o.Archive, s.bind},
+		"node":           node,
+		"net":            &netAPI{admin: o.Admin},
+		"admin":          &adminAPI{admin: o.Admin, node: node},
+		"rpc":            &documentAPI{},
+		legacy.Namespace: legacy.New(legacy.Options{Requests: o.Requests, Keys: o.Keys, Bind: s.bind, Go: s.background}),
 	}
 }
 
 // Methods returns the names of all methods that a Server answers, sorted.
 // Subscriptions are named like `shh_subscribe "messages"`.
 func Methods() []string {
-	list := []string{"rpc_modules", "shh_unsubscribe"} // answered by the library itself
-	for namespace, api := range services(Options{}, nil) {
+	list := []string{"rpc_modules"} // answered by the library itself, as are the ends of subscriptions
+	for namespace, api := range services(Options{}, new(Server)) {
 		t := reflect.TypeOf(api)
 		for i := range t.NumMethod() {
 			m := t.Method(i)
@@ -86,6 +104,9 @@ func Methods() []string {
 			name := namespace + "_" + string(first)
 			if m.Type.NumOut() > 0 && m.Type.Out(0) == reflect.TypeFor[*gethrpc.Subscription]() {
 				name = fmt.Sprintf("%s_subscribe %q", namespace, string(first))
+				if end := namespace + "_unsubscribe"; !slices.Contains(list, end) {
+					list = append(list, end)
+				}
 			}
 			list = append(list, name)
 		}
@@ -128,8 +149,17 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 }
 
 // ServeConn answers on one connection until it ends, and closes it.
-func (s *Server) ServeConn(nc net.Conn) {
-	c, err := s.enter(nc)
+func (s *Server) ServeConn(nc net.Conn) { s.serveLink(nc, localConn) }
+
+// The sorts of connections that stay, as the first part of their ids. They are counted apart, so that neither keeps the
+// other out.
+const (
+	localConn = "ipc"
+	webConn   = "ws"
+)
+
+func (s *Server) serveLink(nc link, sort string) {
+	c, err := s.enter(nc, sort)
 	if err != nil {
 		c = newConn(s.ctx, nc, "")
 		c.refuse(err.Error())
@@ -137,23 +167,41 @@ func (s *Server) ServeConn(nc net.Conn) {
 		return
 	}
 	defer s.leave(c)
-	s.rpc.ServeCodec(gethrpc.NewCodec(c), 0)
+	if sort == webConn {
+		s.web.ServeCodec(gethrpc.NewCodec(c), 0)
+	} else {
+		s.rpc.ServeCodec(gethrpc.NewCodec(c), 0)
+	}
 }
 
-func (s *Server) enter(nc net.Conn) (*conn, error) {
+var errStopping = errors.New("the node is stopping")
+
+func (s *Server) enter(nc link, sort string) (*conn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, errors.New("the node is stopping")
+		return nil, errStopping
 	}
-	if len(s.conns) >= MaxConnections {
+	open := 0
+	for id := range s.conns {
+		if strings.HasPrefix(id, sort) {
+			open++
+		}
+	}
+	if open >= MaxConnections {
 		return nil, fmt.Errorf("%d programs are connected to the node already, the most that may be", MaxConnections)
 	}
 	s.serial++
-	c := newConn(s.ctx, nc, fmt.Sprint("ipc-", s.serial))
+	c := newConn(s.ctx, nc, fmt.Sprint(sort, "-", s.serial))
 	s.conns[c.id] = c
 	s.active.Add(1)
 	return c, nil
+}
+
+func (s *Server) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
 }
 
 func (s *Server) leave(c *conn) {
@@ -178,6 +226,17 @@ func (s *Server) bind(ctx context.Context) (context.Context, context.CancelFunc)
 	return ctx, func() { stop(); cancel() }
 }
 
+// background runs f with a context that ends with the server, which waits for it.
+func (s *Server) background(f func(context.Context)) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.active.Go(func() { f(s.ctx) })
+	return true
+}
+
 // stop lets calls end, then closes what is left.
 func (s *Server) stop() {
 	s.stopping.Do(func() {
@@ -195,5 +254,6 @@ func (s *Server) stop() {
 		case <-time.After(shutdownTimeout):
 		}
 		s.rpc.Stop()
+		s.web.Stop()
 	})
 }
