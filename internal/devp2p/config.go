@@ -25,7 +25,7 @@ const (
 	DefaultMaxPacket           = 2 << 20
 	DefaultHandshakeTimeout    = 8 * time.Second
 	DefaultDialTimeout         = 15 * time.Second
-	DefaultWatchInterval       = 3 * time.Second
+	DefaultWatchInterval       = 500 * time.Millisecond
 )
 
 const (
@@ -76,7 +76,7 @@ type Config struct {
 	HandshakeTimeout time.Duration
 	DialTimeout      time.Duration
 	WatchInterval    time.Duration // how often the network is looked at; negative: never
-	Eager            bool          // read every packet at once, for who waits for answers; costs a wake-up each
+	Eager            bool          // read every packet of every peer at once; see Server.SetEager
 
 	Protocols []Protocol
 

@@ -46,6 +46,7 @@ type link struct {
 	quiet   quiet
 
 	static, trusted atomic.Bool
+	eager           atomic.Bool                 // read at once, never by the clock
 	in, out         atomic.Uint64               // bytes on the wire
 	proven          atomic.Pointer[nodeaddr.ID] // who shook hands, before admission
 
@@ -241,7 +242,7 @@ func (t tracked) Read(p []byte) (int, error) {
 		return 0, errFrame
 	}
 	now := t.link.srv.cfg.Now
-	if wait := t.link.rest.wait(now()); wait > 0 {
+	if wait := t.link.rest.wait(now()); wait > 0 && !t.link.eager.Load() {
 		t.link.quiet.begin()
 		time.Sleep(wait)
 	}

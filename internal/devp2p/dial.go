@@ -3,10 +3,12 @@ package devp2p
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net"
 	"slices"
 	"time"
 
+	"github.com/ethereum/go-ethereum/p2p"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 
 	"github.com/restante-im/restante/internal/fault"
@@ -162,7 +164,9 @@ func (s *Server) trust(id nodeaddr.ID, on bool) error {
 	return nil
 }
 
-// Kick says that the network is back: all back-offs start afresh and every static peer without a connection is dialled now.
+// Kick says that the network is back, or that somebody waits: all back-offs start afresh and every static peer without a
+// connection is dialled now. The server does so by itself when the network changes, and when a first peer connects while
+// there was none.
 func (s *Server) Kick() {
 	s.mu.Lock()
 	all := make([]*static, 0, len(s.statics))
@@ -285,26 +289,26 @@ func (s *Server) dial(p *static) {
 	p.status.State, p.status.Since, p.status.NextTry = Dialling, p.dialled, time.Time{}
 	s.mu.Unlock()
 	s.stats.dials.Add(1)
-	text := s.attempt(ctx, n)
+	text, why := s.attempt(ctx, n)
 	s.mu.Lock()
 	p.cancel = nil
 	s.mu.Unlock()
 	if text != "" {
-		s.failed(p, text)
+		s.failed(p, text, why)
 	}
 }
 
 // attempt dials and shakes hands; "" means that the peer is admitted.
-func (s *Server) attempt(ctx context.Context, n nodeaddr.Node) string {
+func (s *Server) attempt(ctx context.Context, n nodeaddr.Node) (text string, why trouble) {
 	fd, err := s.cfg.DialContext(ctx, "tcp", n.Address().String())
 	if err != nil {
-		return dialText(err)
+		return dialText(err), troubleOf(err)
 	}
 	s.mu.Lock()
 	if s.closed || s.statics[n.ID()] == nil {
 		s.mu.Unlock()
 		fd.Close()
-		return "the attempt was given up"
+		return "the attempt was given up", unkept
 	}
 	l := s.newLink(fd, false, s.dialPrefix(n, fd))
 	s.mu.Unlock()
@@ -312,9 +316,12 @@ func (s *Server) attempt(ctx context.Context, n nodeaddr.Node) string {
 	err = s.setup(l, &n)
 	stop()
 	if err != nil {
-		text := handshakeText(err)
+		text, why = handshakeText(err), unkept
+		if errors.Is(err, p2p.DiscAlreadyConnected) {
+			why = noAnswer // it gives the old connection up now, and takes the next
+		}
 		s.finish(l, text)
-		return text
+		return text, why
 	}
 	select {
 	case <-l.decided:
@@ -322,9 +329,9 @@ func (s *Server) attempt(ctx context.Context, n nodeaddr.Node) string {
 	}
 	if !l.admitted {
 		<-l.done
-		return l.endText
+		return l.endText, unkept
 	}
-	return ""
+	return "", 0
 }
 
 // dialPrefix names the source of a peer that was dialled: its own network even where a proxy stands between.
@@ -338,13 +345,13 @@ func (s *Server) dialPrefix(n nodeaddr.Node, fd net.Conn) string {
 	return n.Address().Host
 }
 
-func (s *Server) failed(p *static, text string) {
+func (s *Server) failed(p *static, text string, why trouble) {
 	s.stats.dialFails.Add(1)
 	s.mu.Lock()
 	now := s.cfg.Now()
 	wait := time.Duration(0)
 	if !p.kicked {
-		wait = p.backoff.next(s.cfg.Rand())
+		wait = p.backoff.next(now, why, s.cfg.Rand())
 	}
 	p.kicked = false
 	p.status.State, p.status.Since, p.status.NextTry, p.status.LastError = Waiting, now, now.Add(wait), text
@@ -361,7 +368,7 @@ func (s *Server) lost(p *static, l *link) {
 	now := s.cfg.Now()
 	p.backoff.lived(l.lived)
 	p.status.State, p.status.Since, p.status.LastError = Waiting, now, l.endText
-	p.status.NextTry = now.Add(p.backoff.next(s.cfg.Rand()))
+	p.status.NextTry = now.Add(p.backoff.next(now, unkept, s.cfg.Rand()))
 }
 
 func gethNode(n nodeaddr.Node) *enode.Node { return enode.NewV4(n.Key().ECDSA(), nil, 0, 0) }

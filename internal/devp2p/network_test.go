@@ -76,17 +76,24 @@ func TestBackoffSchedule(t *testing.T) {
 			}
 			return strings.Join(s, " ")
 		}
-		pass(130 * time.Second)
-		if got, want := seconds(), "0 0.5 1.5 3.5 7.5 15.5 31.5 63.5 123.5"; got != want {
+		pass(3500 * time.Millisecond)
+		if got, want := seconds(), "0 0.2 0.6 1.4 2.2 3"; got != want {
 			t.Errorf("dialled at %s, want %s", got, want)
 		}
+		pass(time.Minute - 3500*time.Millisecond)
+		quick := seconds()
+		pass(70 * time.Second)
+		if got, want := strings.TrimPrefix(seconds(), quick), " 60.6 61.4 63 66.2 72.6 85.4 111"; got != want {
+			t.Errorf("after a minute dialled at %s, want %s", got, want)
+		}
 		st := a.Static()[0]
-		if st.State != devp2p.Waiting || st.Attempts != 9 || st.NextTry.Sub(began) != 183500*time.Millisecond || st.LastError != "no network" {
+		if st.State != devp2p.Waiting || st.Attempts != 84 || st.NextTry.Sub(began) != 162200*time.Millisecond || st.LastError != "no network" {
 			t.Errorf("status %+v", st)
 		}
+		before := seconds()
 		a.Kick()
-		pass(2 * time.Second)
-		if got, want := strings.TrimPrefix(seconds(), "0 0.5 1.5 3.5 7.5 15.5 31.5 63.5 123.5 "), "130 130.5 131.5"; got != want {
+		pass(time.Second)
+		if got, want := strings.TrimPrefix(seconds(), before), " 130 130.2 130.6"; got != want {
 			t.Errorf("after the kick dialled at %s, want %s", got, want)
 		}
 		a.finish()

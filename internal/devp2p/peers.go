@@ -20,6 +20,7 @@ type Peer struct {
 	Inbound   bool
 	Static    bool
 	Trusted   bool
+	Eager     bool // read at once: see Server.SetEager
 	Since     time.Time
 	Prefix    string // source prefix, "" for exempt
 	Address   string // full remote address, only if asked for
@@ -41,7 +42,8 @@ func (s *Server) Peers(withAddress bool) []Peer {
 		if !admitted {
 			continue
 		}
-		p.Static, p.Trusted, p.BytesIn, p.BytesOut = l.static.Load(), l.trusted.Load(), l.in.Load(), l.out.Load()
+		p.Static, p.Trusted, p.Eager = l.static.Load(), l.trusted.Load(), l.eager.Load()
+		p.BytesIn, p.BytesOut = l.in.Load(), l.out.Load()
 		if withAddress {
 			p.Address = l.remote
 		}
@@ -60,6 +62,25 @@ func (s *Server) Disconnect(id nodeaddr.ID, reason error) bool {
 	}
 	l.end(reason)
 	return true
+}
+
+// maxEager bounds the nodes that are read at once when they connect.
+const maxEager = 512
+
+// SetEager says whether packets of a node are read one by one as they come, or a few milliseconds' worth at a time when
+// there are many, which saves work. Somebody who waits for a node's answers wants the former. It counts for the node's
+// connection and for later ones; beyond 512 nodes, for its connection only. Under Config.Eager it has no effect.
+func (s *Server) SetEager(id nodeaddr.ID, on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !on {
+		delete(s.eager, id)
+	} else if len(s.eager) < maxEager {
+		s.eager[id] = true
+	}
+	if l := s.peers[id]; l != nil {
+		l.eager.Store(on || s.cfg.Eager)
+	}
 }
 
 // Stats counts what happened since Start.

@@ -11,27 +11,40 @@ import (
 )
 
 func TestBackoff(t *testing.T) {
-	var b backoff
-	want := []time.Duration{500, 1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000}
-	for i, w := range want {
-		if got := b.next(0); got != w*time.Millisecond {
-			t.Errorf("wait %d is %s, want %s", i, got, w*time.Millisecond)
+	now := time.Unix(1000, 0)
+	late := now.Add(quickFor)
+	for _, tt := range []struct {
+		name string
+		why  trouble
+		now  time.Time
+		want []time.Duration
+	}{
+		{"not kept", unkept, now, []time.Duration{200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 60000, 60000}},
+		{"an interruption", noAnswer, now, []time.Duration{200, 400, 800, 800, 800}},
+		{"a longer one", noAnswer, late, []time.Duration{200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 60000, 60000}},
+		{"no network", noNetwork, late, []time.Duration{200, 400, 800, 800, 800}},
+	} {
+		b := backoff{}
+		if tt.now == late {
+			b = backoff{attempts: 1, since: now}
+		}
+		for i, w := range tt.want {
+			if got := b.next(tt.now, tt.why, 0); got != w*time.Millisecond {
+				t.Errorf("%s: wait %d is %s, want %s", tt.name, i, got, w*time.Millisecond)
+			}
 		}
 	}
-	if got := b.next(0.5); got != 45*time.Second {
+	b := backoff{attempts: 1 << 40, since: now, step: 9}
+	if got := b.next(late, noAnswer, 0.5); got != 45*time.Second {
 		t.Errorf("with jitter %s", got)
 	}
 	b.lived(30 * time.Second)
-	if got := b.next(0); got != 60*time.Second {
+	if got := b.next(late, noAnswer, 0); got != 60*time.Second {
 		t.Errorf("after a short life %s", got)
 	}
 	b.lived(31 * time.Second)
-	if got := b.next(0.999); got < 250*time.Millisecond || got > 251*time.Millisecond {
+	if got := b.next(late, unkept, 0.999); got < 100*time.Millisecond || got > 101*time.Millisecond {
 		t.Errorf("after a long life %s", got)
-	}
-	b = backoff{attempts: 1 << 40}
-	if got := b.next(0); got != backoffMax {
-		t.Errorf("after many failures %s", got)
 	}
 }
 

@@ -3,7 +3,8 @@ package devp2p
 import "time"
 
 // A connection on which packets come thick and fast is read every few milliseconds instead of at every packet: waking a
-// process costs more than reading a packet does. A lone packet is read at once, and so are large amounts.
+// process costs more than reading a packet does. A lone packet is read at once, and so are large amounts, and everything from
+// a peer whose answers somebody waits for.
 const (
 	restTime  = 4 * time.Millisecond // between reads of a busy connection
 	restAfter = 4                    // reads in a row that make it busy
@@ -11,7 +12,6 @@ const (
 
 // rest decides when to read. It belongs to the one goroutine that reads.
 type rest struct {
-	never   bool      // whoever waits for answers has no time for it
 	last    time.Time // when the last read returned
 	row     int       // reads in a row, none of them long after the one before
 	drained bool      // the last one took all there was
@@ -19,7 +19,7 @@ type rest struct {
 
 // wait returns how long to wait before the next read.
 func (r *rest) wait(now time.Time) time.Duration {
-	if r.never || r.row < restAfter || !r.drained {
+	if r.row < restAfter || !r.drained {
 		return 0
 	}
 	return restTime - now.Sub(r.last)

@@ -26,10 +26,6 @@ func TestRestOnlyWhileBusy(t *testing.T) {
 	if w := r.wait(now); w != restTime-time.Millisecond {
 		t.Errorf("waits %s on a busy connection", w)
 	}
-	if r.never = true; r.wait(now) != 0 {
-		t.Error("waits though it was told to be eager")
-	}
-	r.never = false
 	r.read(now, false)
 	if w := r.wait(now); w != 0 {
 		t.Errorf("waits %s though there is more to read", w)

@@ -52,6 +52,7 @@ type Server struct {
 	peers     map[nodeaddr.ID]*link // admitted
 	statics   map[nodeaddr.ID]*static
 	trusted   map[nodeaddr.ID]bool
+	eager     map[nodeaddr.ID]bool
 	listeners []net.Listener
 	idle      chan struct{} // closed when closed and the last link is gone
 }
@@ -71,7 +72,7 @@ func Start(cfg Config) (*Server, error) {
 		gate: gate{rate: cfg.AcceptRate, burst: float64(cfg.AcceptBurst), maxPending: cfg.MaxPending,
 			maxPerPrefix: cfg.MaxPendingPerPrefix, sources: make(map[string]*source)},
 		links: make(map[ConnID]*link), peers: make(map[nodeaddr.ID]*link), statics: make(map[nodeaddr.ID]*static),
-		trusted: make(map[nodeaddr.ID]bool), idle: make(chan struct{}),
+		trusted: make(map[nodeaddr.ID]bool), eager: make(map[nodeaddr.ID]bool), idle: make(chan struct{}),
 	}
 	s.maxPacket.Store(int64(cfg.MaxPacket))
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -151,7 +152,7 @@ func (s *Server) newLink(fd net.Conn, inbound bool, prefix string) *link {
 	s.lastID++
 	l := &link{
 		id: s.lastID, srv: s, fd: fd, quiet: newQuiet(fd), inbound: inbound, prefix: prefix, opened: s.cfg.Now(),
-		rest: rest{never: s.cfg.Eager}, decided: make(chan struct{}), done: make(chan struct{}),
+		decided: make(chan struct{}), done: make(chan struct{}),
 	}
 	if a := fd.RemoteAddr(); a != nil {
 		l.remote = a.String()
@@ -180,6 +181,7 @@ func (s *Server) admit(l *link, peer *p2p.Peer) {
 	}
 	kept := s.statics[node]
 	l.static.Store(kept != nil)
+	l.eager.Store(s.cfg.Eager || s.eager[node])
 	l.trusted.Store(s.trusted[node])
 	l.refusal = s.refuse(l)
 	ev := Event{Kind: PeerUp, Conn: l.id, Node: node, Inbound: l.inbound, Text: l.client}
@@ -199,9 +201,13 @@ func (s *Server) admit(l *link, peer *p2p.Peer) {
 		ev.Kind, ev.Text = PeerRefused, reasonText(l.refusal)
 		s.stats.refused.Add(1)
 	}
+	first := l.admitted && len(s.peers) == 1
 	s.mu.Unlock()
 	if kept != nil {
 		kept.look()
+	}
+	if first {
+		s.Kick()
 	}
 	s.cfg.Log.Debug(ev.Kind.String(), "conn", l.id, "node", node.Short(), "inbound", l.inbound, "client", l.client, "protocols", l.protocols)
 	s.event(ev)
