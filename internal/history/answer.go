@@ -3,7 +3,6 @@ package history
 import (
 	"bytes"
 	"slices"
-	"time"
 
 	"github.com/restante-im/restante/internal/envelope"
 	"github.com/restante-im/restante/internal/fault"
@@ -19,52 +18,22 @@ func (f *Fetch) answered(ans Answer) {
 		f.ask = nil
 		f.ended(a, ans)
 	case Lost:
-		f.ask = nil
-		text := "the connection to the mail server was lost"
-		if fault.KindOf(ans.Err) != fault.Internal {
-			text += ": " + fault.Text(ans.Err)
-		}
-		f.fail(fault.E(opFetch, fault.Unavailable, ans.Err, text))
-	}
-}
-
-// heard notes a sign of life.
-func (f *Fetch) heard() {
-	if f.report.FirstAnswer == 0 {
-		f.report.FirstAnswer = f.now.Sub(f.began)
-	}
-	f.ask.alive = f.now
-	if f.ask.fruit.IsZero() {
-		f.ask.fruit = f.now
+		f.lost(ans.Err)
 	}
 }
 
 // got takes a packet.
 func (f *Fetch) got(g Got) {
 	a := f.ask
-	f.heard()
-	a.packets++
-	f.report.Answered = true
-	own := int64(0) // the envelopes' bytes, which the budget counts; the credit counts the packet's
-	for _, env := range g.Envelopes {
-		own += int64(len(env.Raw()))
-	}
-	size := max(own, g.Bytes)
-	f.report.Received += size
-	if a.form == ByArrival {
-		if size > 0 && (a.credit <= 0 || a.budget <= 0) {
-			f.closeAsk()
-			f.fail(corrupt("sent more than it was asked for at a time"))
-			return
-		}
-		a.credit -= size
-		a.budget -= own
+	size, own := sizeOf(g)
+	if !f.pay(size, own) {
+		return
 	}
 	if f.takeAll(a, g.Envelopes, size) {
 		a.moved, a.fruit = true, f.now
 	}
-	if a.form == ByArrival && g.Through > f.pos.Arrival && !a.cut {
-		f.moveTo(Position{Form: ByArrival, Epoch: f.pos.Epoch, Arrival: g.Through})
+	if to := f.through(g.Through); a.form == ByArrival && to.Arrival > f.pos.Arrival && !a.cut {
+		f.moveTo(to)
 		if a.moved = true; len(g.Envelopes) == 0 {
 			a.fruit = f.now
 		}
@@ -103,16 +72,12 @@ func (f *Fetch) takeAll(a *ask, list []*envelope.Envelope, size int64) (anything
 			continue
 		}
 		f.seen.add(a.last)
-		f.taken++
-		f.bytes += int64(len(env.Raw()))
 		kept += int64(len(env.Raw()))
 		f.spread.add(env.Sent())
-		f.queue.push(env)
+		f.take(env)
 	}
 	if kept < size/2 { // do not hold a packet for a few of its envelopes
-		for i, env := range f.queue.list[first:] {
-			f.queue.list[first+i] = env.Detach()
-		}
+		f.queue.detach(first)
 	}
 	return anything
 }
@@ -202,29 +167,17 @@ func (f *Fetch) pageEnded(a *ask, e Ended) {
 	}
 }
 
-// fruitful reports whether a page that promises more is worth following. If not, the fetch has failed.
-func (f *Fetch) fruitful(moved bool) bool {
-	if f.fruitless++; moved {
-		f.fruitless = 0
-	}
-	if f.fruitless < maxFruitless {
-		return true
-	}
-	f.fail(corrupt("promises more, but %d pages in a row brought nothing new", f.fruitless))
-	return false
-}
-
 func (f *Fetch) arrivalsEnded(a *ask, e Ended) {
-	if e.Epoch != [8]byte{} && e.Epoch != f.pos.Epoch {
-		f.restart(e.Epoch)
+	if f.isNew(e.Epoch) {
+		f.beginAnew(e.Epoch)
 		return
 	}
-	if e.Through > f.pos.Arrival {
-		f.moveTo(Position{Form: ByArrival, Epoch: f.pos.Epoch, Arrival: e.Through})
+	if to := f.through(e.Through); to.Arrival > f.pos.Arrival {
+		f.moveTo(to)
 		a.moved = true
 	}
 	switch {
-	case !e.More:
+	case !e.More || f.atUntil():
 		f.finishAll()
 	case f.fruitful(a.moved) && f.full():
 		f.finishAs(EndLimited)
@@ -240,15 +193,11 @@ func (f *Fetch) pieceEnded(a *ask) {
 	f.moveTo(Position{Form: Bare, From: a.to + 1, To: f.pos.To})
 }
 
-// restart begins with an archive that has begun anew.
-func (f *Fetch) restart(epoch [8]byte) {
-	if f.restarts++; f.restarts > maxRestarts {
-		f.fail(corrupt("says again and again that its archive has begun anew"))
-		return
+// beginAnew starts with an archive that has done so.
+func (f *Fetch) beginAnew(epoch [8]byte) {
+	if at, ok := f.restart(epoch); ok {
+		f.moveTo(at)
 	}
-	f.report.Restarted = true
-	f.report.FirstArrival = 0
-	f.moveTo(Position{Form: ByArrival, Epoch: epoch})
 }
 
 // refused decides what a server's refusal means.
@@ -257,47 +206,26 @@ func (f *Fetch) refused(a *ask, e Ended) {
 		f.retries = 0
 	}
 	switch kind := fault.KindOf(e.Err); {
-	case kind == fault.NotFound && a.form == ByArrival && e.Epoch != [8]byte{} && e.Epoch != f.pos.Epoch:
-		f.restart(e.Epoch)
+	case kind == fault.NotFound && a.form == ByArrival && f.isNew(e.Epoch):
+		f.beginAnew(e.Epoch)
 	case kind == fault.Invalid && f.nextForm():
-	case kind == fault.Busy || kind == fault.Timeout || kind == fault.Unavailable:
-		f.putOff(refusal(e.Err), e.RetryAfter)
 	default:
-		f.fail(refusal(e.Err))
+		f.talk.refused(e)
 	}
-}
-
-func refusal(err error) error {
-	return fault.E(opFetch, fault.KindOf(err), err, "the mail server refused: "+fault.Text(err))
-}
-
-// putOff asks again later, unless that was tried often enough.
-func (f *Fetch) putOff(err error, wait time.Duration) {
-	if f.retries++; f.retries > maxRetries || wait > longestPause {
-		f.fail(err)
-		return
-	}
-	if wait <= 0 {
-		wait = firstPause << (f.retries - 1)
-	}
-	f.pause = f.now.Add(wait)
 }
 
 // checkTime gives up what takes too long.
 func (f *Fetch) checkTime() {
+	at, fruitless, due := f.overdue()
+	if !due {
+		return
+	}
 	a := f.ask
-	if a == nil {
-		return
-	}
-	at, fruitless := a.deadline(&f.plan)
-	if at.IsZero() || f.now.Before(at) {
-		return
-	}
+	silent := a.alive.IsZero()
 	switch {
 	case fruitless:
-		f.closeAsk()
-		f.fail(corrupt("sent nothing that was asked for, for %v", fruitlessTime))
-	case a.form == Bare && (!a.alive.IsZero() || f.report.Answered || len(f.forms) == 1):
+		f.giveUp(at, fruitless)
+	case a.form == Bare && (!silent || f.report.Answered || len(f.forms) == 1):
 		f.closeAsk()
 		f.doubt = true
 		if a.refused {
@@ -305,19 +233,12 @@ func (f *Fetch) checkTime() {
 			return
 		}
 		f.pieceEnded(a)
-	case a.alive.IsZero() && f.nextForm():
-	case a.alive.IsZero() && f.report.Answered:
-		f.closeAsk()
-		f.putOff(overdue("did not go on", at.Sub(a.asked)), 0)
-	case a.alive.IsZero() && slices.Contains(f.caps.Forms, Bare) && f.plan.After.IsZero():
+	case silent && f.nextForm():
+	case silent && !f.report.Answered && slices.Contains(f.caps.Forms, Bare) && f.plan.After.IsZero():
 		f.closeAsk()
 		f.doubt = true // one that answers in the form Bare has nothing to say when it has nothing
 		f.finishAll()
-	case a.alive.IsZero():
-		f.closeAsk()
-		f.fail(overdue("did not answer", at.Sub(a.asked)))
 	default:
-		f.closeAsk()
-		f.fail(overdue("stopped in the middle of an answer; nothing more came", at.Sub(a.alive)))
+		f.giveUp(at, fruitless)
 	}
 }

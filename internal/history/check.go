@@ -1,111 +1,248 @@
 package history
 
-import "github.com/restante-im/restante/internal/envelope"
+import (
+	"math"
+	"time"
 
-// wanted judges what comes.
-type wanted struct {
-	plan     *Plan
-	topics   map[envelope.Topic]struct{}
-	filter   envelope.Bloom // what stands for the topics where a server goes by filters
-	filtered bool           // it may be such a server
+	"github.com/restante-im/restante/internal/envelope"
+	"github.com/restante-im/restante/internal/fault"
+)
+
+// What a check holds and does at most.
+const (
+	maxLacking = 16384          // envelopes that wait to be looked up or fetched; then no more are listed
+	minListed  = maxLacking / 8 // envelopes that a question for a list leaves room for
+	entryBytes = 48             // what an entry counts at servers towards the budget of a list
+	leastEntry = 40             // bytes that it takes at least
+	maxTries   = 2              // questions for an envelope
+	maxNamed   = 1 << 24        // entries of all lists
+	maxLost    = 1024           // envelopes that were named in vain, if fewer were handed over
+	spare      = 16             // packets of an answer by hash beyond one for each envelope
+)
+
+// Check compares what one mail server has with what we have, and fetches what we lack. Make it with NewCheck. It lists from its
+// position on, has everything looked up, and once it may Proceed looks up again what was lacking and fetches the rest.
+// Without anything to fetch it ends without Proceed; otherwise it waits for it, for as long as it takes.
+type Check struct {
+	talk
+	ledger  ledger
+	proceed bool
+	listed  bool // the server has named everything
+
+	lookups int
+	lookup  *lookup // the open one
+
+	bodies   []uint64 // numbers of what is queued, in its order
+	withheld []uint64 // of what is to be recorded
+	named    int      // entries
+	vain     int      // envelopes that were named and not handed over, or are not what was asked for
+	paged    uint64   // numbers below were settled by the last page
 }
 
-func newWanted(p *Plan) wanted {
-	w := wanted{plan: p, topics: make(map[envelope.Topic]struct{}, len(p.Topics))}
-	for _, t := range p.Topics {
-		w.topics[t] = struct{}{}
-		w.filter.Or(t.WideBloom())
-	}
-	return w
+// lookup is an open Lookup.
+type lookup struct {
+	again []uint64 // items that were looked up before; nil for fresh ones
+	size  int
+	early bool
 }
 
-// judge returns why an envelope is not wanted, or Reasons when it is.
-func (w *wanted) judge(env *envelope.Envelope) Reason {
-	if sent := env.Sent(); sent < w.plan.From || w.plan.To != 0 && sent > w.plan.To {
-		return OutOfRange
+// NewCheck makes the comparison of a plan with a server that Lists. Plan.After, if any, is a position by arrival; a Fetch of
+// the same plan can go on from there as well. The error is an Invalid, Limit or Unavailable fault. The check begins with the
+// first Step.
+func NewCheck(p Plan, c Caps) (*Check, error) {
+	const op = "history: check"
+	if !c.Lists {
+		return nil, fault.E(op, fault.Unavailable, nil, "this mail server cannot say what it has: only those that speak mail/1 can be compared")
 	}
-	if !w.asked(env.Topic()) {
-		if w.filtered && len(w.topics) > 0 && w.filter.AdmitsTopic(env.Topic()) {
-			return ByFilter
+	if err := p.check(Caps{Forms: []Form{ByArrival}, MaxTopics: c.MaxTopics}); err != nil {
+		return nil, err
+	}
+	if !p.After.IsZero() && p.After.Form != ByArrival {
+		return nil, fault.Errorf(op, fault.Invalid, "a comparison goes on from a position by arrival, not from one in the form %q", p.After.Form)
+	}
+	k := &Check{talk: newTalk(p, c)}
+	k.want = newWanted(&k.plan)
+	return k, nil
+}
+
+// Step implements Job.
+func (c *Check) Step(now time.Time, ev Event) []Action {
+	if !c.enter(now) {
+		return nil
+	}
+	if c.began.IsZero() {
+		c.begin()
+	}
+	switch ev := ev.(type) {
+	case Answered:
+		if c.ask != nil && ev.Ask == c.asks {
+			c.answered(ev.Answer)
 		}
-		return NotAsked
+	case Looked:
+		c.looked(ev)
+	case Proceed:
+		c.proceed = true
+	case Delivered:
+		c.delivered(ev.Err)
+	case Stop:
+		c.stop(ev.Err)
 	}
-	if env.Size() > w.plan.MaxSize {
-		return TooLarge
+	if at, fruitless, due := c.overdue(); due {
+		a := c.ask
+		c.giveUp(at, fruitless)
+		c.giveBack(a, nil)
 	}
-	if w.plan.MinPoW > 0 && env.PoW() < w.plan.MinPoW {
-		return LowWork
-	}
-	return Reasons
+	c.settle()
+	return c.actions
 }
 
-func (w *wanted) asked(t envelope.Topic) bool {
-	if len(w.topics) > 0 {
-		_, ok := w.topics[t]
-		return ok
+// begin settles where to start.
+func (c *Check) begin() {
+	c.began = c.now
+	c.pos = Position{Form: ByArrival, Epoch: c.caps.Epoch}
+	switch after := c.plan.After; {
+	case after.IsZero():
+	case after.Epoch == c.caps.Epoch:
+		c.pos = after
+	default:
+		c.report.Restarted, c.until = true, 0
 	}
-	return w.plan.Bloom == nil || w.plan.Bloom.AdmitsTopic(t)
+	c.ledger.at = c.pos
+	c.report.Form, c.report.Resume, c.report.FirstArrival = Listing, c.pos, c.pos.Arrival
+	c.listed = c.atUntil()
 }
 
-// remembered is how many hashes seen keeps at least.
-const remembered = 1 << 16
-
-// seen knows the hashes of the last envelopes, in two generations.
-type seen struct{ young, old map[envelope.Hash]struct{} }
-
-func (s *seen) has(h envelope.Hash) bool {
-	if _, ok := s.young[h]; ok {
-		return true
-	}
-	_, ok := s.old[h]
-	return ok
+// moveTo sets how far the server has named what it has.
+func (c *Check) moveTo(p Position) {
+	c.pos = p
+	c.retries = 0
+	c.ledger.mark(p)
 }
 
-func (s *seen) add(h envelope.Hash) {
-	if s.young == nil || len(s.young) == remembered {
-		s.old, s.young = s.young, make(map[envelope.Hash]struct{})
+// settle looks up, delivers, asks and finishes, as far as it can be done now.
+func (c *Check) settle() {
+	if !c.ending && c.listed && c.ask == nil && c.lookup == nil && c.ledger.low() == c.ledger.count && len(c.withheld) == 0 {
+		c.finishFully()
 	}
-	s.young[h] = struct{}{}
+	c.deliver()
+	switch {
+	case c.ending:
+		if c.idle() {
+			c.report.Lacking, c.report.LackingBytes = c.ledger.left()
+			c.finish()
+		}
+		return
+	case c.lookup == nil:
+		c.lookUp()
+	}
+	switch {
+	case c.ask != nil:
+		c.grant()
+	case c.waits():
+	case c.fetches():
+		c.askBodies()
+	case c.lists():
+		c.askList()
+	}
 }
 
-// loop finds cursors that come again, however long the circle is: it holds on to one of them, for twice as many pages
-// each time.
-type loop struct {
-	held  []byte
-	pages int // since it was held
-	turn  int // pages after which another one is held
+// fetches reports whether bodies are asked for next. As much as is known by then goes into one question.
+func (c *Check) fetches() bool {
+	if !c.proceed || c.queue.held() >= window/2 {
+		return false
+	}
+	ready := c.ledger.ready()
+	return ready >= c.perQuestion() || ready > 0 && c.lookup == nil && !c.lists()
 }
 
-func (l *loop) closed(cursor []byte) bool {
-	if l.held != nil && string(l.held) == string(cursor) {
-		return true
+// lists reports whether there is more to list, and room for it.
+func (c *Check) lists() bool { return !c.listed && c.ledger.open() <= maxLacking-minListed }
+
+func (c *Check) perQuestion() int {
+	if c.caps.MaxHashes > 0 {
+		return min(c.caps.MaxHashes, MaxHashes)
 	}
-	if l.pages++; l.pages >= l.turn {
-		l.held, l.pages, l.turn = append([]byte(nil), cursor...), 0, max(2*l.turn, 1)
-	}
-	return false
+	return MaxHashes
 }
 
-// spread tells from the sent times of what came how much of a range is done, whichever way the server goes through it.
-type spread struct {
-	any         bool
-	first, last uint32
+// left is what a budget leaves; at least 1, so that what is asked for is something.
+func (c *Check) left() int64 {
+	if c.plan.Budget == 0 {
+		return math.MaxInt64
+	}
+	return max(c.plan.Budget-c.report.ListBytes-c.bytes, 1)
 }
 
-func (s *spread) add(sent uint32) {
-	if !s.any {
-		s.any, s.first = true, sent
-	}
-	s.last = sent
+// full reports whether the plan's limits are reached.
+func (c *Check) full() bool {
+	return c.plan.Limit > 0 && c.taken >= c.plan.Limit || c.plan.Budget > 0 && c.report.ListBytes+c.bytes >= c.plan.Budget
 }
 
-func (s *spread) share(from, to uint32) float64 {
-	if !s.any || from == 0 || to <= from {
-		return -1
+// askList asks for as much of the list as there is room for. So the list needs no credit beyond.
+func (c *Check) askList() {
+	q := c.question()
+	q.Epoch, q.After, q.Until = c.pos.Epoch, c.pos.Arrival, c.until
+	q.Budget = min(int64(maxLacking-c.ledger.open())*entryBytes, c.left())
+	q.Credit = q.Budget
+	c.put(&ask{form: Listing, from: c.pos, credit: q.Credit, budget: math.MaxInt64}, q)
+}
+
+// askBodies asks for what is lacking, in the order of the list.
+func (c *Check) askBodies() {
+	a := &ask{form: ByHash, from: c.pos, open: map[envelope.Hash]uint64{}}
+	most := c.perQuestion()
+	if c.plan.Limit > 0 {
+		most = min(most, c.plan.Limit-c.taken)
 	}
-	done := s.last - min(from, s.last)
-	if s.last < s.first {
-		done = to - min(to, s.last)
+	left := min(c.left(), askBudget)
+	for i := range c.ledger.items {
+		it := &c.ledger.items[i]
+		if !it.ready() {
+			continue
+		}
+		if size := int64(it.Size); len(a.hashes) == most || len(a.hashes) > 0 && a.budget+size > left {
+			break
+		}
+		it.state = asked
+		a.budget += int64(it.Size)
+		a.hashes = append(a.hashes, it.Hash)
+		a.open[it.Hash] = it.number
 	}
-	return float64(done) / float64(to-from)
+	a.credit = window - c.queue.held()
+	c.put(a, Question{Hashes: a.hashes, Credit: a.credit})
+}
+
+// lookUp has the next envelopes looked up: first those that are in the way of fetching.
+func (c *Check) lookUp() {
+	l := &lookup{early: !c.proceed}
+	var list []Entry
+	if c.proceed {
+		l.again, list = c.ledger.earliest(MaxLookup)
+	}
+	if list == nil {
+		n := min(len(c.ledger.fresh), MaxLookup)
+		list = c.ledger.fresh[:n:n]
+	}
+	if l.size = len(list); l.size == 0 {
+		return
+	}
+	c.lookups++
+	c.lookup = l
+	c.do(Lookup{Lookup: c.lookups, Entries: list})
+}
+
+// looked takes the answer to a lookup.
+func (c *Check) looked(ev Looked) {
+	l := c.lookup
+	if l == nil || ev.Lookup != c.lookups || len(ev.Have) != l.size {
+		return
+	}
+	c.lookup = nil
+	if l.again == nil {
+		c.ledger.looked(ev.Have, l.early)
+		return
+	}
+	for i, had := range ev.Have {
+		c.ledger.lookedAgain(l.again[i], had)
+	}
 }

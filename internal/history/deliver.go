@@ -43,6 +43,13 @@ func (q *queue) mark(p Position) {
 	q.marks = append(q.marks, mark{q.in, p})
 }
 
+// detach lets go of the packets of what was queued from there on.
+func (q *queue) detach(from int) {
+	for i, env := range q.list[from:] {
+		q.list[from+i] = env.Detach()
+	}
+}
+
 // drop forgets what waits.
 func (q *queue) drop() { q.list, q.bytes, q.marks = nil, 0, nil }
 
@@ -82,53 +89,69 @@ func (f *Fetch) deliver() {
 	if p == nil {
 		return
 	}
-	p.Progress = f.progress(p)
-	f.queue.page = p
-	f.do(Deliver{*p})
+	f.hand(p, f.spread.share(f.plan.From, f.plan.To))
 }
 
-func (f *Fetch) progress(p *Page) Progress {
-	g := Progress{Form: f.report.Form, Envelopes: f.report.Envelopes + uint64(len(p.Envelopes)),
-		Bytes: f.report.Bytes + p.Bytes, Received: f.report.Received, Share: -1}
-	if g.Form != ByArrival {
-		g.Share = f.spread.share(f.plan.From, f.plan.To)
-	} else if first := f.report.FirstArrival; f.caps.Next > first+1 && p.Resume.Form == ByArrival {
-		g.Share = float64(p.Resume.Arrival-min(first, p.Resume.Arrival)) / float64(f.caps.Next-1-first)
+// hand gives a page to the consumer. share is that of the range, in the forms by sent time.
+func (t *talk) hand(p *Page, share float64) {
+	p.Progress = t.progress(p, share)
+	t.queue.page = p
+	t.do(Deliver{*p})
+}
+
+func (t *talk) progress(p *Page, share float64) Progress {
+	g := Progress{Form: t.report.Form, Envelopes: t.report.Envelopes + uint64(len(p.Envelopes)),
+		Bytes: t.report.Bytes + p.Bytes, Received: t.report.Received, Share: -1}
+	if g.Form == Paged || g.Form == Bare {
+		g.Share = share
+	} else if first, last := t.report.FirstArrival, t.lastKnown(); last > first && p.Resume.Form == ByArrival {
+		g.Share = float64(p.Resume.Arrival-min(first, p.Resume.Arrival)) / float64(last-first)
 	}
 	g.Share = min(g.Share, 1)
 	return g
 }
 
+// lastKnown is the last arrival that the plan is about, as far as is known; 0 if it is not.
+func (t *talk) lastKnown() uint64 {
+	if t.until > 0 {
+		return t.until
+	}
+	return max(t.caps.Next, 1) - 1
+}
+
 // delivered takes the consumer's answer.
-func (f *Fetch) delivered(err error) {
-	p := f.queue.page
+func (t *talk) delivered(err error) {
+	p := t.queue.page
 	if p == nil {
 		return
 	}
-	f.queue.page = nil
+	t.queue.page = nil
 	if err != nil {
-		f.stop(err)
+		t.stop(err)
 		return
 	}
-	f.report.Envelopes += uint64(len(p.Envelopes))
-	f.report.Bytes += p.Bytes
-	f.report.Resume = p.Resume
-	f.report.Pages++
+	t.report.Envelopes += uint64(len(p.Envelopes))
+	t.report.Bytes += p.Bytes
+	t.report.Resume = p.Resume
+	t.report.Pages++
+	t.report.WithheldCount += uint64(len(p.Withheld))
+	t.report.Withheld = append(t.report.Withheld, p.Withheld[:min(len(p.Withheld), MaxWithheld-len(t.report.Withheld))]...)
 }
 
 // stop ends the fetch without delivering what waits.
-func (f *Fetch) stop(err error) {
-	f.closeAsk()
-	f.queue.drop()
-	f.fail(err)
+func (t *talk) stop(err error) {
+	t.closeAsk()
+	t.queue.drop()
+	t.stopped = true
+	t.fail(err)
 }
 
 // fail ends the fetch. What came before is still delivered. The first failure counts.
-func (f *Fetch) fail(err error) {
-	if f.report.Err == nil {
-		f.report.Err = err
+func (t *talk) fail(err error) {
+	if t.report.Err == nil {
+		t.report.Err = err
 	}
-	f.finishAs(EndFailed)
+	t.finishAs(EndFailed)
 }
 
 // finishAll ends a fetch that has come to the end of the server's pages.
@@ -136,28 +159,33 @@ func (f *Fetch) finishAll() {
 	if f.pos.Form != ByArrival {
 		f.moveTo(Position{})
 	}
-	if f.doubt {
-		f.finishAs(EndAssumed)
+	f.finishFully()
+}
+
+// finishFully ends a talk that has come to the end of what the server has.
+func (t *talk) finishFully() {
+	if t.doubt {
+		t.finishAs(EndAssumed)
 		return
 	}
-	f.finishAs(EndComplete)
+	t.finishAs(EndComplete)
 }
 
-func (f *Fetch) finishAs(end End) {
-	f.report.End = end
-	f.ending = true
+func (t *talk) finishAs(end End) {
+	t.report.End = end
+	t.ending = true
 }
 
-func (f *Fetch) finish() {
-	f.done = true
-	r := &f.report
-	r.Asked, r.Took = f.asks, f.now.Sub(f.began)
-	r.From, r.To = f.plan.From, f.plan.To
+func (t *talk) finish() {
+	t.done = true
+	r := &t.report
+	r.Asked, r.Took = t.asks, t.now.Sub(t.began)
+	r.From, r.To = t.plan.From, t.plan.To
 	if r.To != 0 { // of what is sent from now on nothing is claimed
-		r.To = max(r.From, uint32(min(int64(r.To), max(f.began.Unix(), 0))))
+		r.To = max(r.From, uint32(min(int64(r.To), max(t.began.Unix(), 0))))
 	}
-	if r.Form == ByArrival && r.Resume.Form == ByArrival {
+	if r.Resume.Form == ByArrival {
 		r.Epoch, r.LastArrival = r.Resume.Epoch, r.Resume.Arrival
 	}
-	f.do(Finish{*r})
+	t.do(Finish{*r})
 }

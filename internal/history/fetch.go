@@ -1,12 +1,10 @@
 package history
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"time"
 
-	"github.com/restante-im/restante/internal/envelope"
 	"github.com/restante-im/restante/internal/fault"
 )
 
@@ -38,54 +36,14 @@ const (
 
 // Fetch is one fetch from one server. Make it with New.
 type Fetch struct {
-	plan  Plan
-	caps  Caps
-	want  wanted
-	forms []Form // left to try, the present one first
-
-	began, now time.Time
-	ask        *ask      // the open question
-	asks       int       // questions so far
-	pause      time.Time // before it no question is asked; zero for none
-	retries    int       // in a row
-	fruitless  int       // pages in a row
-	pos        Position  // where the next question starts
-	limit      int       // of the next page
-	piece      uint32    // seconds of range that a question in the form Bare covers; 0 for all
-	again      bool      // the present position was asked before, because its answer was not whole
-	drain      bool      // the next question waits until everything is delivered
-	doubt      bool      // the end is not confirmed
-	loop       loop
-	restarts   int
-
-	seen   seen
-	queue  queue
+	talk
+	forms  []Form // left to try, the present one first
+	limit  int    // of the next page
+	piece  uint32 // seconds of range that a question in the form Bare covers; 0 for all
+	again  bool   // the present position was asked before, because its answer was not whole
+	drain  bool   // the next question waits until everything is delivered
+	loop   loop
 	spread spread
-	taken  int   // envelopes taken
-	bytes  int64 // of those
-
-	ending  bool // no more questions; what is queued is still delivered
-	done    bool
-	report  Report
-	actions []Action
-}
-
-// ask is an open question.
-type ask struct {
-	form    Form
-	from    Position
-	to      uint32 // Bare: the end of the piece
-	asked   time.Time
-	alive   time.Time // of the last packet, or grant after a pause; zero before the first packet
-	fruit   time.Time // of the last one that brought something
-	moved   bool      // something new came
-	any     bool      // an envelope came
-	last    envelope.Hash
-	credit  int64 // ByArrival: bytes that the server may send now
-	budget  int64 // ByArrival: and in all
-	packets int
-	refused bool // there was no room
-	cut     bool // Plan.Limit was reached within the answer
 }
 
 // New makes the fetch of a plan from a server. The error is an Invalid or Limit fault about the plan. The fetch begins
@@ -94,13 +52,8 @@ func New(p Plan, c Caps) (*Fetch, error) {
 	if err := p.check(c); err != nil {
 		return nil, err
 	}
-	if p.MaxSize == 0 {
-		p.MaxSize = envelope.MaxSizeLimit
-	}
-	if p.PageLimit == 0 {
-		p.PageLimit = DefaultPageLimit
-	}
-	f := &Fetch{plan: p, caps: c, limit: p.PageLimit, forms: slices.Clone(c.Forms)}
+	f := &Fetch{talk: newTalk(p, c), forms: slices.Clone(c.Forms)}
+	f.limit = f.plan.PageLimit
 	f.want = newWanted(&f.plan)
 	return f, nil
 }
@@ -126,15 +79,11 @@ func (p *Plan) check(c Caps) error {
 	return nil
 }
 
-// Step takes what happened and returns what to do about it. The slice is valid until the next Step. After Finish nothing
-// more is done.
+// Step implements Job.
 func (f *Fetch) Step(now time.Time, ev Event) []Action {
-	clear(f.actions)
-	f.actions = f.actions[:0]
-	if f.done {
+	if !f.enter(now) {
 		return nil
 	}
-	f.now = now
 	if f.began.IsZero() {
 		f.begin()
 	}
@@ -153,8 +102,6 @@ func (f *Fetch) Step(now time.Time, ev Event) []Action {
 	return f.actions
 }
 
-func (f *Fetch) do(a Action) { f.actions = append(f.actions, a) }
-
 // begin settles where to start: at the position of an earlier fetch, if the server is still the one that it was.
 func (f *Fetch) begin() {
 	f.began = f.now
@@ -165,7 +112,7 @@ func (f *Fetch) begin() {
 		f.forms = []Form{ByArrival}
 	case after.Form == ByArrival:
 		f.report.Restarted = known
-		after = Position{}
+		after, f.until = Position{}, 0
 	case !after.IsZero():
 		f.plan.From, f.plan.To = after.From, after.To
 		if known {
@@ -175,6 +122,9 @@ func (f *Fetch) begin() {
 		}
 	}
 	f.useForm(after)
+	if f.pos.Form == ByArrival && f.atUntil() {
+		f.finishAll()
+	}
 }
 
 // useForm starts with the first of the forms left, at a position of that form or, zero, at the start of the plan.
@@ -231,30 +181,20 @@ func (f *Fetch) settle() {
 	if f.drain {
 		room = 1
 	}
-	if f.now.Before(f.pause) || f.queue.held() >= int64(room) {
+	if f.waits() || f.queue.held() >= int64(room) {
 		return
 	}
 	f.drain = false
-	f.question()
+	f.askNext()
 }
 
-// question asks for what comes next.
-func (f *Fetch) question() {
-	if f.asks >= maxAsks {
-		f.fail(fault.E(opFetch, fault.Limit, nil, "the mail server promises more and more pages: given up"))
-		return
-	}
-	f.asks++
-	f.pause = time.Time{}
-	a := &ask{form: f.pos.Form, from: f.pos, asked: f.now}
-	f.ask = a
-	q := Question{Topics: f.plan.Topics, Bloom: f.plan.Bloom, From: f.plan.From, To: f.plan.To}
-	if len(q.Topics) > 0 {
-		q.Bloom = nil
-	}
+// askNext asks for what comes next.
+func (f *Fetch) askNext() {
+	a := &ask{form: f.pos.Form, from: f.pos}
+	q := f.question()
 	switch a.form {
 	case ByArrival:
-		q.Epoch, q.After = f.pos.Epoch, f.pos.Arrival
+		q.Epoch, q.After, q.Until = f.pos.Epoch, f.pos.Arrival, f.until
 		q.Budget = askBudget
 		if f.plan.Budget > 0 {
 			q.Budget = min(q.Budget, max(f.plan.Budget-f.bytes, 1))
@@ -273,83 +213,5 @@ func (f *Fetch) question() {
 		}
 		a.to = q.To
 	}
-	f.do(Ask{Ask: f.asks, Form: a.form, Question: q})
-}
-
-// grant gives back the credit of what was delivered or discarded, in few large parts.
-func (f *Fetch) grant() {
-	a := f.ask
-	if a.form != ByArrival {
-		return
-	}
-	more := window - f.queue.held() - max(a.credit, 0)
-	if more < window/4 {
-		return
-	}
-	if a.credit <= 0 && !a.alive.IsZero() {
-		a.alive, a.fruit = f.now, f.now // the server was waiting for us
-	}
-	more -= min(a.credit, 0) // what was overdrawn was held or dropped, and counts as sent
-	a.credit += more
-	f.do(Grant{Bytes: more})
-}
-
-// closeAsk ends the open question from our side.
-func (f *Fetch) closeAsk() {
-	if f.ask != nil {
-		f.do(Cancel{Ask: f.asks})
-		f.ask = nil
-	}
-}
-
-// Deadline returns when a Tick is due, if nothing else happens before; false for not at all.
-func (f *Fetch) Deadline() (time.Time, bool) {
-	switch {
-	case f.done:
-		return time.Time{}, false
-	case f.ask != nil:
-		at, _ := f.ask.deadline(&f.plan)
-		return at, !at.IsZero()
-	case !f.ending && f.now.Before(f.pause):
-		return f.pause, true
-	}
-	return time.Time{}, false
-}
-
-// deadline returns when an answer is given up, and whether that is because nothing in it is of use. There is none, zero,
-// while the server waits for us.
-func (a *ask) deadline(p *Plan) (at time.Time, fruitless bool) {
-	wait := func(set, normal time.Duration) time.Duration {
-		if set > 0 {
-			return set
-		}
-		return normal
-	}
-	switch {
-	case a.alive.IsZero() && a.form == Bare:
-		return a.asked.Add(wait(p.FirstAnswer, firstAnswerBare)), false
-	case a.alive.IsZero():
-		return a.asked.Add(wait(p.FirstAnswer, firstAnswerDefault)), false
-	case a.form == ByArrival && a.credit <= 0:
-		return time.Time{}, false
-	case a.form == Bare:
-		at = a.alive.Add(wait(p.Quiet, quietDefault))
-	default:
-		at = a.alive.Add(wait(p.NextPacket, nextPacketDefault))
-	}
-	if useless := a.fruit.Add(fruitlessTime); useless.Before(at) {
-		return useless, true
-	}
-	return at, false
-}
-
-const opFetch = "history: fetch"
-
-// overdue names what a server did not do in time.
-func overdue(what string, after time.Duration) error {
-	return fault.Errorf(opFetch, fault.Timeout, "the mail server %s within %v", what, after.Round(time.Millisecond))
-}
-
-func corrupt(format string, a ...any) error {
-	return fault.E(opFetch, fault.Corrupt, nil, "the mail server "+fmt.Sprintf(format, a...))
+	f.put(a, q)
 }
