@@ -192,5 +192,13 @@ func (r *Relay) Status() Status {
 	return st
 }
 
+// Relayed returns the bytes that were passed on for others today, by UTC day, and how many may be; 0 for no limit.
+func (r *Relay) Relayed() (today, limit int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	st := r.machine.Stats()
+	return st.Relayed.Bytes, st.RelayPerDay
+}
+
 // Tune changes limits of the pool and of peers while the relay runs.
 func (r *Relay) Tune(t gossip.Tune) { r.event(t) }

@@ -194,6 +194,9 @@ func TestASpentBudgetIsACondition(t *testing.T) {
 		if st := b.Status().Stats; all != 20 || passed == 20 || !st.RelaySpent || st.Relayed.Bytes > 200 {
 			t.Errorf("%d came, %d were passed on, %d bytes", all, passed, st.Relayed.Bytes)
 		}
+		if today, limit := b.Relayed(); today == 0 || today > 200 || limit != 200 {
+			t.Errorf("relayed %d of %d", today, limit)
+		}
 		if l := b.health.List(); len(l) != 1 || l[0].Code != relay.RelayBudget {
 			t.Errorf("conditions: %+v", l)
 		}
