@@ -142,11 +142,16 @@ type station struct {
 	node   *fakeNode
 	health *health.Registry
 	path   string
+	url    string // http://127.0.0.1:port/token
 	cancel context.CancelFunc
 	served chan error
+	webbed chan error
 }
 
-func start(t testing.TB) *station {
+// token is the path of the station's web interface.
+const token = "CjMKZnlI3bA5xZkq1uS2Vw"
+
+func start(t testing.TB, changes ...func(*rpc.Options)) *station {
 	t.Helper()
 	set := filter.New(filter.Options{})
 	st := &station{
@@ -157,11 +162,13 @@ func start(t testing.TB) *station {
 		},
 		health: health.NewRegistry(time.Now),
 		path:   filepath.Join(t.TempDir(), "r.ipc"),
-		served: make(chan error, 1),
+		served: make(chan error, 1), webbed: make(chan error, 1),
 	}
-	server, err := rpc.New(rpc.Options{
-		Gossip: st.node, Admin: st.node, Health: st.health, Keys: keyring.New(nil), Filters: set,
-	})
+	o := rpc.Options{Gossip: st.node, Admin: st.node, Health: st.health, Keys: keyring.New(nil), Filters: set}
+	for _, change := range changes {
+		change(&o)
+	}
+	server, err := rpc.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,11 +178,22 @@ func start(t testing.TB) *station {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	st.cancel = cancel
+	wl, err := rpc.ListenWeb("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	st.url = "http://" + wl.Addr().String() + "/" + token
 	go func() { st.served <- server.Serve(ctx, l) }()
+	go func() {
+		st.webbed <- server.ServeWeb(ctx, wl, rpc.WebOptions{Token: token, Origins: []string{"https://example.org"}})
+	}()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-st.served; err != nil {
 			t.Errorf("Serve: %v", err)
+		}
+		if err := <-st.webbed; err != nil {
+			t.Errorf("ServeWeb: %v", err)
 		}
 	})
 	return st
@@ -200,6 +218,7 @@ type wire struct {
 	t      testing.TB
 	nc     net.Conn
 	in     *json.Decoder
+	mute   bool    // the transport cannot push
 	pushed []reply // notifications that came while waiting for a response
 	serial int
 }

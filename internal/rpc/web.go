@@ -63,7 +63,7 @@ func (h *web) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if origin := r.Header.Get("Origin"); origin != "" {
-		if !slices.Contains(h.opt.Origins, "*") && !slices.Contains(h.opt.Origins, strings.ToLower(origin)) {
+		if !slices.ContainsFunc(h.opt.Origins, func(o string) bool { return o == "*" || strings.EqualFold(o, origin) }) {
 			http.Error(w, "web pages of "+origin+" may not use this node: add the origin to rpc.origins in its configuration", http.StatusForbidden)
 			return
 		}
