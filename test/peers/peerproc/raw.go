@@ -101,6 +101,20 @@ type ArchiveResult struct {
 	Usage
 }
 
+// RPCReady is the first line of "rpc".
+type RPCReady struct {
+	IPC string `json:"ipc"` // path of its socket
+	WS  string `json:"ws"`  // URL
+}
+
+// RPCResult is what "rpcload" got out of a node's JSON-RPC.
+type RPCResult struct {
+	PostsPerS float64 `json:"posts_per_s"` // over all connections
+	PollPerS  float64 `json:"poll_per_s"`  // messages, in the time that polls took
+	Messages  int     `json:"messages"`    // polled
+	Usage
+}
+
 // Question is a line for "ask".
 type Question struct {
 	Asks    []Ask `json:"asks"` // each on a connection of its own
