@@ -104,14 +104,18 @@ func (n *fakeNode) SetBloom(b envelope.Bloom) error { return n.change(func() { n
 func (n *fakeNode) Now() time.Time                  { return time.Now() }
 
 func (n *fakeNode) Status() rpc.Status {
-	return rpc.Status{Version: "test", DataDir: "/somewhere", Dialects: []string{"gossip/1"}}
+	return rpc.Status{
+		Version: "test", DataDir: "/somewhere", Dialects: []string{"gossip/1"}, Enode: testEnode, Listen: "127.0.0.1:30303",
+		ID: "63e8bec8b93105cf5a84c37dd25d55b5ce34d74d10bc0ebb2c917f0e92dea609", Started: day, PeersMax: 50,
+	}
 }
 
 func (n *fakeNode) Peers() (list []rpc.Peer) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, id := range n.static {
-		list = append(list, rpc.Peer{ID: id.String(), Static: true})
+		_, connected := n.peers[id]
+		list = append(list, rpc.Peer{ID: id.String(), Connected: connected, Static: true})
 	}
 	return list
 }

@@ -86,7 +86,7 @@ func services(o Options, s *Server) map[string]any {
 		"node":           node,
 		"net":            &netAPI{admin: o.Admin},
 		"admin":          &adminAPI{admin: o.Admin, node: node},
-		"rpc":            &documentAPI{},
+		"rpc":            newDocumentAPI(),
 		legacy.Namespace: legacy.New(legacy.Options{Requests: o.Requests, Keys: o.Keys, Bind: s.bind, Go: s.background}),
 	}
 }
@@ -98,21 +98,23 @@ func Methods() []string {
 	for namespace, api := range services(Options{}, new(Server)) {
 		t := reflect.TypeOf(api)
 		for i := range t.NumMethod() {
-			m := t.Method(i)
-			first := []rune(m.Name)
-			first[0] = unicode.ToLower(first[0])
-			name := namespace + "_" + string(first)
-			if m.Type.NumOut() > 0 && m.Type.Out(0) == reflect.TypeFor[*gethrpc.Subscription]() {
-				name = fmt.Sprintf("%s_subscribe %q", namespace, string(first))
-				if end := namespace + "_unsubscribe"; !slices.Contains(list, end) {
-					list = append(list, end)
-				}
+			name := methodName(namespace, t.Method(i))
+			if list = append(list, name); strings.Contains(name, " ") {
+				list = append(list, namespace+"_unsubscribe")
 			}
-			list = append(list, name)
 		}
 	}
-	slices.SortFunc(list, strings.Compare)
-	return list
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+func methodName(namespace string, m reflect.Method) string {
+	first := []rune(m.Name)
+	first[0] = unicode.ToLower(first[0])
+	if m.Type.NumOut() > 0 && m.Type.Out(0) == reflect.TypeFor[*gethrpc.Subscription]() {
+		return fmt.Sprintf("%s_subscribe %q", namespace, string(first))
+	}
+	return namespace + "_" + string(first)
 }
 
 // Serve answers on every connection that l accepts, until ctx is done or l

@@ -1,0 +1,4 @@
+package rpc
+
+// inboxMethods describes the namespace inbox.
+var inboxMethods []describe
