@@ -63,7 +63,7 @@ func (c *Check) gotList(n Named) {
 		c.finishAs(EndLimited)
 	case a.packets > maxAnswer || c.named > maxNamed:
 		c.closeAsk()
-		c.fail(corrupt("does not end its list, after %d envelopes", c.named))
+		c.fail(fault.Errorf(opFetch, fault.Limit, "the mail server's list has %d entries so far, and no end: given up there", c.named))
 	case a.credit <= 0: // it counts otherwise than we do
 		c.closeAsk()
 		c.fruitful(a.moved)

@@ -11,16 +11,22 @@ import (
 	"github.com/restante-im/restante/internal/history"
 )
 
-// script steps a Fetch by hand and notes what it asks and how it ends.
+// script steps a job by hand and notes what it asks and how it ends.
 type script struct {
 	t      *testing.T
-	fetch  *history.Fetch
+	fetch  history.Job
 	now    time.Time
 	asks   []history.Ask
 	grants int64
 	got    []*envelope.Envelope
 	hold   bool // do not keep what is delivered
 	shares []float64
+	pages  []history.Page
+
+	have    map[envelope.Hash]bool // what a lookup finds, and what was delivered
+	lookups []history.Lookup
+	dark    bool // do not answer lookups
+
 	report *history.Report
 }
 
@@ -30,7 +36,11 @@ func begin(t *testing.T, p history.Plan, c history.Caps) *script {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &script{t: t, fetch: f, now: start}
+	return stepping(t, f)
+}
+
+func stepping(t *testing.T, job history.Job) *script {
+	s := &script{t: t, fetch: job, now: start, have: map[envelope.Hash]bool{}}
 	s.step(history.Tick{})
 	return s
 }
@@ -44,10 +54,18 @@ func (s *script) step(ev history.Event) {
 		case history.Grant:
 			s.grants += a.Bytes
 		case history.Deliver:
+			s.pages = append(s.pages, a.Page)
 			s.got = append(s.got, a.Page.Envelopes...)
+			for _, env := range a.Page.Envelopes {
+				s.have[env.Hash()] = true
+			}
 			s.shares = append(s.shares, a.Page.Progress.Share)
 			if !s.hold {
 				again = append(again, history.Delivered{})
+			}
+		case history.Lookup:
+			if s.lookups = append(s.lookups, a); !s.dark {
+				again = append(again, s.found(a))
 			}
 		case history.Finish:
 			s.report = &a.Report
@@ -56,6 +74,15 @@ func (s *script) step(ev history.Event) {
 	for _, ev := range again {
 		s.step(ev)
 	}
+}
+
+// found is the answer to a lookup.
+func (s *script) found(l history.Lookup) history.Looked {
+	have := make([]bool, len(l.Entries))
+	for i, e := range l.Entries {
+		have[i] = s.have[e.Hash]
+	}
+	return history.Looked{Lookup: l.Lookup, Have: have}
 }
 
 func (s *script) answer(ans ...history.Answer) {
@@ -370,6 +397,30 @@ func TestAnArchiveBeginsAnewUnderAFetch(t *testing.T) {
 	s.answer(history.Ended{Epoch: [8]byte{2}, Through: 4})
 	if r := s.report; r.End != history.EndComplete || !r.Restarted || r.Epoch != [8]byte{2} || r.FirstArrival != 0 || r.LastArrival != 4 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestABoundedFetch goes up to an arrival and not beyond, whatever the server says of what comes after.
+func TestABoundedFetch(t *testing.T) {
+	caps := history.Caps{Forms: forms(history.ByArrival), Epoch: [8]byte{1}, Next: 100}
+	plan := history.Plan{After: history.Position{Form: history.ByArrival, Epoch: caps.Epoch, Arrival: 10}, Until: 20}
+	s := begin(t, plan, caps)
+	if q := s.last().Question; q.After != 10 || q.Until != 20 {
+		t.Fatalf("asks %+v", q)
+	}
+	p := packet(envelopeAt(1, topics[0], 10))
+	p.Through = 15
+	s.answer(p, history.Ended{Through: 99, More: true})
+	if r := s.report; r == nil || r.End != history.EndComplete || r.LastArrival != 20 || s.shares[0] != 0.5 {
+		t.Fatalf("%+v, shares %v", r, s.shares)
+	}
+	plan.After = s.report.Resume
+	if s = begin(t, plan, caps); s.report == nil || s.report.End != history.EndComplete || len(s.asks) != 0 {
+		t.Errorf("where nothing is left to ask: %+v", s.report)
+	}
+	caps.Epoch = [8]byte{2}
+	if s = begin(t, plan, caps); s.last().Question.Until != 0 {
+		t.Errorf("the bound of an archive that is no more: %+v", s.last())
 	}
 }
 

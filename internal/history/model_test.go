@@ -23,7 +23,17 @@ type world struct {
 	slow   time.Duration // the consumer's, at most
 	stop   float64       // that it is interrupted at a page
 
-	fetch   *history.Fetch
+	check   bool // compare instead
+	store   map[envelope.Hash]bool
+	noted   map[envelope.Hash]bool // as withheld
+	lacked  map[envelope.Hash]bool // when it was last looked up in this run
+	looking *history.Lookup
+	looked  time.Time
+	starts  time.Time // when it may proceed; zero once it may
+	perAsk  int       // hashes in one question
+	brings  float64   // that somebody else brings an envelope before that
+
+	fetch   job
 	open    int           // the open question
 	due     time.Time     // of the server's next answer
 	keeping *history.Page // with the consumer
@@ -36,17 +46,25 @@ type world struct {
 	unsent  int // in earlier fetches
 }
 
+// job is a Fetch or a Check.
+type job interface {
+	history.Job
+	Held() int64
+	Open() int
+}
+
 var start = time.Unix(rangeEnd, 0)
 
 func newWorld(t rapid.TB, seed uint64, q quirks, p history.Plan) *world {
 	rng := rand.New(rand.NewPCG(seed, 1))
-	w := &world{t: t, rng: rng, now: start, plan: p, all: map[envelope.Hash]*envelope.Envelope{}, slow: 100 * time.Millisecond}
+	w := &world{t: t, rng: rng, now: start, plan: p, all: map[envelope.Hash]*envelope.Envelope{}, slow: 100 * time.Millisecond,
+		store: map[envelope.Hash]bool{}, noted: map[envelope.Hash]bool{}}
 	w.server = &server{quirks: q, rng: rng, epoch: 1}
 	return w
 }
 
 func (w *world) caps() history.Caps {
-	c := history.Caps{Forms: w.server.forms, Epoch: [8]byte{w.server.epoch}}
+	c := history.Caps{Forms: w.server.forms, Lists: w.check, Epoch: [8]byte{w.server.epoch}, MaxHashes: w.perAsk}
 	if w.rng.IntN(2) == 0 {
 		c.Next = w.server.made + 1
 	}
@@ -61,9 +79,16 @@ func (w *world) run(after history.Position) *history.Report {
 	if p.After, err = history.ParsePosition(after.String()); err != nil {
 		w.t.Fatal(err)
 	}
-	if w.fetch, err = history.New(p, w.caps()); err != nil {
+	if w.check {
+		w.fetch, err = history.NewCheck(p, w.caps())
+		w.starts = w.now.Add(time.Duration(1 + w.rng.IntN(20_000_000_000)))
+	} else {
+		w.fetch, err = history.New(p, w.caps())
+	}
+	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.looking, w.lacked = nil, map[envelope.Hash]bool{}
 	w.once, w.open, w.keeping, w.report, w.resume = map[envelope.Hash]bool{}, 0, nil, nil, after
 	w.server.dead, w.server.answer = false, nil
 	w.step(history.Tick{})
@@ -78,6 +103,9 @@ func (w *world) run(after history.Position) *history.Report {
 
 // next lets happen what comes next: an answer, the consumer's, or only time.
 func (w *world) next() {
+	if w.check && w.others() {
+		return
+	}
 	const none = 1 << 62
 	at := time.Unix(none, 0)
 	deadline, ok := w.fetch.Deadline()
@@ -94,11 +122,12 @@ func (w *world) next() {
 		if ok {
 			w.now = later(w.now, w.due)
 			w.due = w.now.Add(w.server.next)
-			if _, got := ans.(history.Got); got {
-				w.largest = max(w.largest, ans.(history.Got).Bytes)
-			}
 			ask := w.open
-			if _, got := ans.(history.Got); !got {
+			switch ans := ans.(type) {
+			case history.Got:
+				w.largest = max(w.largest, ans.Bytes)
+			case history.Named:
+			default:
 				w.open = 0
 			}
 			w.step(history.Answered{Ask: ask, Answer: ans})
@@ -149,6 +178,9 @@ func (w *world) keep() {
 	if w.rng.Float64() < w.stop {
 		w.step(history.Stop{Err: fault.E("", fault.Closed, nil, "stopped")})
 	}
+	if w.check {
+		w.compared(page)
+	}
 	if w.report == nil {
 		w.step(history.Delivered{})
 	}
@@ -177,9 +209,14 @@ func (w *world) step(ev history.Event) {
 				w.t.Fatal("two pages are with the consumer")
 			}
 			w.keeping, w.kept = &a.Page, w.now.Add(time.Duration(w.rng.Int64N(int64(w.slow))))
+		case history.Lookup:
+			w.look(&a)
 		case history.Finish:
 			w.finished(&a.Report)
 		}
+	}
+	if n := w.fetch.Open(); n > history.MaxOpen {
+		w.t.Fatalf("%d envelopes are kept account of", n)
 	}
 	if held := w.fetch.Held(); held > history.Window+w.largest {
 		w.t.Fatalf("%d bytes wait for the consumer", held)

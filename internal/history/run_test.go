@@ -153,3 +153,64 @@ func TestRunGrantsCredit(t *testing.T) {
 		}
 	})
 }
+
+// listed answers a list of one envelope, and its body.
+func listed(env *envelope.Envelope) func(int, history.Question, <-chan struct{}, func(history.Answer)) {
+	return func(_ int, q history.Question, _ <-chan struct{}, send func(history.Answer)) {
+		if len(q.Hashes) > 0 {
+			send(packet(env))
+			send(history.Ended{})
+			return
+		}
+		send(named(5, env))
+		send(history.Ended{Through: 6})
+	}
+}
+
+func TestRunJobCompares(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		env := envelopeAt(1000, topics[0], 10)
+		tr := &transport{caps: lister, answer: listed(env)}
+		job, err := history.NewCheck(history.Plan{}, tr.Caps())
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages := 0
+		r, err := history.RunJob(t.Context(), tr, job, func(_ context.Context, p history.Page) error {
+			pages++
+			return nil
+		}, func(_ context.Context, list []history.Entry) ([]bool, error) {
+			<-time.After(time.Second)
+			return make([]bool, len(list)), nil
+		}, nil)
+		if err != nil || r.End != history.EndComplete || r.Fetched != 1 || r.Took != time.Second || r.LastArrival != 6 || tr.asked != 2 {
+			t.Errorf("%d pages, %+v, %v", pages, r, err)
+		}
+	})
+}
+
+func TestRunJobEndsWithTheLookupsError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := &transport{caps: lister, answer: listed(envelopeAt(1000, topics[0], 10))}
+		broken := fault.E("look up", fault.Unavailable, nil, "the disk is gone")
+		for _, late := range []bool{false, true} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			job, err := history.NewCheck(history.Plan{}, tr.Caps())
+			if err != nil {
+				t.Fatal(err)
+			}
+			running := false
+			r, err := history.RunJob(ctx, tr, job, nil, func(ctx context.Context, _ []history.Entry) ([]bool, error) {
+				running = true
+				defer func() { running = false }()
+				if late {
+					<-ctx.Done()
+				}
+				return nil, broken
+			}, nil)
+			if cancel(); running || r.End != history.EndFailed || !late && !errors.Is(err, broken) || late && !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("a lookup still runs: %v; %v", running, err)
+			}
+		}
+	})
+}

@@ -28,10 +28,21 @@ type quirks struct {
 	newEpoch    float64
 	ingest      float64 // something arrives at a packet
 
+	// Of servers that list.
+	unhanded float64 // share of envelopes that are listed, and never handed over
+	denied   bool    // which is said
+	unasked  float64 // packets by hash with others besides
+	early    float64 // answers by hash that stop early, and say so
+	twice    float64 // entries that are listed again
+	bySize   bool    // the budget of lists counts the envelopes' bytes
+
 	// Lies that make it impossible to get everything.
 	endless bool // valid envelopes without end
 	onlyBad bool // junk without end
 	circle  int  // pages after which the cursors repeat
+	forged  bool // entries of envelopes that do not exist, without end
+	known   int  // so many entries again and again
+	still   bool // lists promise more and do not get on
 	barren  bool // empty pages that promise more
 	overrun bool // credit is ignored
 	back    bool // Through goes backwards
@@ -87,7 +98,7 @@ func (s *server) matching(q history.Question, form history.Form) []stored {
 		sent := e.env.Sent()
 		ok := sent >= q.From && (q.To == 0 || sent <= q.To)
 		if len(q.Topics) > 0 {
-			ok = ok && (slices.Contains(q.Topics, e.env.Topic()) || form != history.ByArrival && filter.AdmitsTopic(e.env.Topic()))
+			ok = ok && (slices.Contains(q.Topics, e.env.Topic()) || (form == history.Paged || form == history.Bare) && filter.AdmitsTopic(e.env.Topic()))
 		}
 		if q.Bloom != nil {
 			ok = ok && q.Bloom.AdmitsTopic(e.env.Topic())
@@ -108,18 +119,23 @@ func (s *server) ask(form history.Form, q history.Question) {
 	switch {
 	case s.refuse != nil:
 		s.answer = []history.Answer{history.Ended{Err: s.refuse}}
-	case !slices.Contains(s.forms, form) || s.chance(s.mute):
+	case !slices.Contains(s.forms, form) && !s.lists(form) || s.chance(s.mute):
 	case s.chance(s.busy):
 		s.answer = []history.Answer{history.Ended{Err: fault.E("", fault.Busy, nil, "slow down"),
 			RetryAfter: time.Duration(s.rng.IntN(3)) * time.Second}}
 	case form == history.ByArrival:
 		s.byArrival(q)
+	case form == history.Listing:
+		s.listing(q)
+	case form == history.ByHash:
+		s.byHash(q)
 	default:
 		s.bySent(form, q)
 	}
 }
 
-func (s *server) byArrival(q history.Question) {
+// sameEpoch reports whether the archive is still the one that is asked about.
+func (s *server) sameEpoch(q history.Question) bool {
 	if s.chance(s.newEpoch) {
 		s.epoch++
 		for i := range s.list {
@@ -128,6 +144,13 @@ func (s *server) byArrival(q history.Question) {
 	}
 	if q.Epoch != [8]byte{s.epoch} {
 		s.answer = []history.Answer{history.Ended{Err: fault.E("", fault.NotFound, nil, "this archive began anew"), Epoch: [8]byte{s.epoch}}}
+		return false
+	}
+	return true
+}
+
+func (s *server) byArrival(q history.Question) {
+	if !s.sameEpoch(q) {
 		return
 	}
 	through, size := q.After, int64(0)
@@ -138,7 +161,7 @@ func (s *server) byArrival(q history.Question) {
 	}
 	more := false
 	for _, e := range s.matching(q, s.form) {
-		if e.arrival <= q.After {
+		if e.arrival <= q.After || q.Until > 0 && e.arrival > q.Until {
 			continue
 		}
 		if size += int64(len(e.env.Raw())); size > q.Budget && len(packet) > 0 || size > 6<<20 {
@@ -244,6 +267,9 @@ func (s *server) pull() (history.Answer, bool) {
 	if s.dead {
 		return nil, false
 	}
+	if s.form == history.Listing && (s.forged || s.known > 0) {
+		return s.endlessList()
+	}
 	if s.endless || s.onlyBad {
 		env := envelope.New(10, 5, envelope.Topic{9}, binary.BigEndian.AppendUint64(nil, s.made), 1)
 		if s.made++; s.endless {
@@ -262,11 +288,12 @@ func (s *server) pull() (history.Answer, bool) {
 	}
 	ans := s.answer[0]
 	got, ok := ans.(history.Got)
-	if !ok {
+	named, list := ans.(history.Named)
+	if !ok && !list {
 		s.answer = nil
 		return ans, true
 	}
-	if s.form == history.ByArrival && s.credit <= 0 && !s.overrun {
+	if s.form != history.Paged && s.form != history.Bare && s.credit <= 0 && !s.overrun {
 		return nil, false
 	}
 	switch s.answer = s.answer[1:]; {
@@ -278,6 +305,12 @@ func (s *server) pull() (history.Answer, bool) {
 	case s.chance(s.ingest):
 		s.make(300)
 	}
+	s.next = time.Duration(s.rng.IntN(200)) * time.Millisecond
+	if list {
+		named.Bytes = int64(len(named.List))*44 + 9
+		s.credit -= named.Bytes
+		return named, true
+	}
 	for _, env := range got.Envelopes {
 		got.Bytes += int64(len(env.Raw()))
 	}
@@ -285,7 +318,6 @@ func (s *server) pull() (history.Answer, bool) {
 	if s.back {
 		got.Through = uint64(s.rng.IntN(50))
 	}
-	s.next = time.Duration(s.rng.IntN(200)) * time.Millisecond
 	return got, true
 }
 
