@@ -1,7 +1,7 @@
 // Command bench measures this program beside go-ethereum v1.9.20, the last of its releases with Whisper, in the same run
 // on the same machine, and says where a target is missed. docs/performance.md explains the figures.
 //
-//	go run ./bench -b relay|mine|crypto|ingest|history|scale|rpc [-json] [-runs 5] [-lenient]
+//	go run ./bench -b relay|mine|crypto|ingest|history|scale|catchup|rpc [-json] [-runs 5] [-lenient]
 //
 // It prints one line a figure: name, ours, the peer's, ratio (ours / peer), unit, target. Each value is the median of
 // the runs, in which both take turns.
@@ -42,7 +42,7 @@ func main() {
 	var with archiveArgs
 	with.flags()
 	profile := flag.String("cpuprofile", "", "with -child: write a CPU profile to this file")
-	name := flag.String("b", "", "relay, mine, crypto, ingest, history, scale or rpc")
+	name := flag.String("b", "", "relay, mine, crypto, ingest, history, scale, catchup or rpc")
 	only := flag.String("only", "", "measure only figures with this prefix")
 	json := flag.Bool("json", false, "print JSON lines")
 	runs := flag.Int("runs", 5, "runs of each figure; the median counts")
@@ -68,7 +68,7 @@ func main() {
 func run(ctx context.Context, name string, b *bench) (err error) {
 	kinds := map[string]func(context.Context) error{
 		"relay": b.relay, "mine": b.mine, "crypto": b.crypto, "ingest": b.ingest, "history": b.history, "scale": b.scale,
-		"rpc": b.rpc,
+		"catchup": b.catchup, "rpc": b.rpc,
 	}
 	measure := kinds[name]
 	if measure == nil {

@@ -30,10 +30,11 @@ type start func(ctx context.Context, static string) (relayProcess, error)
 // sides are who is compared, ours first.
 func (b *bench) sides() []start { return []start{b.startOurs, b.startPeer} }
 
-// oursProcess is "restante serve".
+// oursProcess is a node of ours.
 type oursProcess struct {
 	cmd    *exec.Cmd
 	dir    string
+	keep   bool // the directory stays
 	url    string
 	client *rpc.Client
 	stderr bytes.Buffer
@@ -48,12 +49,31 @@ func (b *bench) startOurs(ctx context.Context, static string) (relayProcess, err
 }
 
 // serve runs our node as it comes out of the box, but for: any PoW, as the peer's relay takes any.
-func (b *bench) serve(ctx context.Context, more ...string) (relayProcess, error) {
+func (b *bench) serve(ctx context.Context, more ...string) (*oursProcess, error) {
 	dir, err := os.MkdirTemp(b.dir, "node-")
 	if err != nil {
 		return nil, err
 	}
-	args := append([]string{"serve", "--data-dir", dir, "--listen", "127.0.0.1:0", "--ops", "", "--min-pow", "0", "--log-level", "warn"}, more...)
+	return b.serveIn(ctx, dir, more...)
+}
+
+// serveIn is serve with a data directory.
+func (b *bench) serveIn(ctx context.Context, dir string, more ...string) (*oursProcess, error) {
+	args := append([]string{"serve", "--listen", "127.0.0.1:0", "--ops", "", "--min-pow", "0"}, more...)
+	p, err := b.launch(dir, args...)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.connect(ctx); err != nil {
+		p.close()
+		return nil, fmt.Errorf("restante did not start: %w\n%s", err, p.stderr.Bytes())
+	}
+	return p, nil
+}
+
+// launch runs a command of ours that is a node.
+func (b *bench) launch(dir string, args ...string) (*oursProcess, error) {
+	args = append(args, "--data-dir", dir, "--log-level", "warn")
 	p := &oursProcess{cmd: exec.Command(b.ours, args...), dir: dir, ended: make(chan struct{})}
 	p.cmd.Stderr = &p.stderr
 	if err := p.cmd.Start(); err != nil {
@@ -63,17 +83,15 @@ func (b *bench) serve(ctx context.Context, more ...string) (relayProcess, error)
 		p.cmd.Wait()
 		close(p.ended)
 	}()
-	if err := p.connect(ctx); err != nil {
-		p.close()
-		return nil, fmt.Errorf("restante did not start: %w\n%s", err, p.stderr.Bytes())
-	}
 	return p, nil
 }
 
 func (p *oursProcess) connect(ctx context.Context) (err error) {
-	p.client, p.url, err = dialNode(ctx, filepath.Join(p.dir, "restante.ipc"), p.ended)
+	p.client, p.url, err = dialNode(ctx, filepath.Join(p.dir, socketName), p.ended)
 	return err
 }
+
+const socketName = "restante.ipc"
 
 // dialNode waits until a node of ours answers on its socket, and returns its address too.
 func dialNode(ctx context.Context, socket string, ended <-chan struct{}) (*rpc.Client, string, error) {
@@ -89,7 +107,7 @@ func dialNode(ctx context.Context, socket string, ended <-chan struct{}) (*rpc.C
 			client.Close()
 		}
 		select {
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(2 * time.Millisecond):
 		case <-ended:
 			return nil, "", err
 		case <-ctx.Done():
@@ -117,7 +135,9 @@ func (p *oursProcess) close() {
 		p.cmd.Process.Kill()
 		<-p.ended
 	}
-	os.RemoveAll(p.dir)
+	if !p.keep {
+		os.RemoveAll(p.dir)
+	}
 }
 
 // peerProcess is the helper's relay.

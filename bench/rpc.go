@@ -128,7 +128,7 @@ func (b *bench) rpcOurs(ctx context.Context) (*rpcNode, error) {
 		return nil, err
 	}
 	return &rpcNode{
-		pid: p.pid(), ipc: filepath.Join(p.dir, "restante.ipc"), ws: "ws://" + address + "/" + strings.TrimSpace(string(token)), close: p.close,
+		pid: p.pid(), ipc: filepath.Join(p.dir, socketName), ws: "ws://" + address + "/" + strings.TrimSpace(string(token)), close: p.close,
 	}, nil
 }
 
