@@ -3,7 +3,6 @@ package mailnet
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 
 // Bounds of asking.
 const (
-	mail1Window = 1 << 20          // bytes of an answer that wait for their consumer
 	mail1Silent = 30 * time.Second // for which a mail server may say nothing
 	longestWait = time.Hour        // that a mail server can put us off
 )
@@ -31,7 +29,7 @@ type mail1Part struct {
 type mail1Ask struct {
 	conn    *mail1Conn
 	id      uint64
-	parts   uint64          // code of the packets that may come any number of times
+	parts   uint64          // code of the packets that may come any number of times; mail1.Codes for none
 	last    uint64          // code of the packet that ends the answer
 	take    func(mail1Part) // called by the connection's reader
 	balance int64           // credit that the server has left; under the connection's lock
@@ -199,19 +197,33 @@ func (t *mail1Transport) Grant(bytes int64) {
 // Ask implements history.Transport.
 func (t *mail1Transport) Ask(form history.Form, q history.Question, answer func(history.Answer)) (func(), error) {
 	switch {
-	case form != history.ByArrival:
+	case form != history.ByArrival && form != history.Listing && form != history.ByHash:
 		return nil, fault.Errorf("mail/1", fault.Invalid, "the form %q is not asked for by mail/1", form)
-	case len(q.Topics) > mail1.MaxTopics:
-		return nil, fault.Errorf("mail/1", fault.Limit, "%d topics are more than the %d of one question", len(q.Topics), mail1.MaxTopics)
+	case len(q.Topics) > mail1.MaxTopics || len(q.Hashes) > mail1.MaxHashes:
+		return nil, fault.Errorf("mail/1", fault.Limit, "%d topics and %d hashes are asked for; one question may have %d or %d",
+			len(q.Topics), len(q.Hashes), mail1.MaxTopics, mail1.MaxHashes)
 	}
 	a := &mail1Ask{parts: mail1.CodeEnvelopes, last: mail1.CodeEnd, balance: q.Credit, take: func(p mail1Part) { answer(t.answerOf(p)) }}
-	if err := t.conn.start(a, func(id uint64) mail1.Packet { return mail1.Page{Question: questionOf(id, q)} }); err != nil {
+	if form == history.Listing {
+		a.parts = mail1.CodeHashList
+	}
+	if err := t.conn.start(a, func(id uint64) mail1.Packet { return mail1Request(id, form, q) }); err != nil {
 		return nil, err
 	}
 	t.mu.Lock()
 	t.open = a
 	t.mu.Unlock()
 	return a.cancel, nil
+}
+
+func mail1Request(id uint64, form history.Form, q history.Question) mail1.Packet {
+	switch form {
+	case history.Listing:
+		return mail1.Hashes{Question: questionOf(id, q)}
+	case history.ByHash:
+		return mail1.Fetch{ID: id, Hashes: q.Hashes, Credit: q.Credit}
+	}
+	return mail1.Page{Question: questionOf(id, q)}
 }
 
 func questionOf(id uint64, q history.Question) mail1.Question {
@@ -225,8 +237,14 @@ func (t *mail1Transport) answerOf(part mail1Part) history.Answer {
 	switch p := part.packet.(type) {
 	case mail1.Envelopes:
 		return history.Got{Envelopes: p.List, Bytes: int64(part.size), Through: p.Through}
+	case mail1.HashList:
+		list := make([]history.Entry, len(p.List))
+		for i, e := range p.List {
+			list[i] = history.Entry(e)
+		}
+		return history.Named{List: list, Bytes: int64(part.size), Through: p.Through}
 	case mail1.End:
-		return history.Ended{More: p.More, Through: p.Through, Epoch: p.Epoch}
+		return history.Ended{More: p.More, Through: p.Through, Epoch: p.Epoch, Missing: p.Missing}
 	case mail1.Error:
 		err := faultOf(p)
 		return history.Ended{Err: err, RetryAfter: RetryAfter(err), Epoch: t.conn.says().Epoch}
@@ -234,68 +252,27 @@ func (t *mail1Transport) answerOf(part mail1Part) history.Answer {
 	return history.Lost{Err: part.err}
 }
 
-// call asks, passes the parts of the answer to each, and returns the packet that ended it. The server may send a window's
-// worth ahead of each.
-func (c *mail1Conn) call(ctx context.Context, a *mail1Ask, request func(id uint64) mail1.Packet, each func(mail1.Packet) error) (mail1.Packet, error) {
-	var mu sync.Mutex
-	var queue []mail1Part // bounded by the credit
-	ready := make(chan struct{}, 1)
-	a.balance = mail1Window
-	a.take = func(p mail1Part) {
-		mu.Lock()
-		queue = append(queue, p)
-		mu.Unlock()
-		select {
-		case ready <- struct{}{}:
-		default:
-		}
-	}
+// call asks what is answered by a single packet, and returns that.
+func (c *mail1Conn) call(ctx context.Context, last uint64, request func(id uint64) mail1.Packet) (mail1.Packet, error) {
+	answer := make(chan mail1Part, 1)
+	a := &mail1Ask{parts: mail1.Codes, last: last, take: func(p mail1Part) { answer <- p }}
 	if err := c.start(a, request); err != nil {
 		return nil, err
 	}
 	defer a.cancel()
-	owed := int64(0)
-	for {
-		silent := time.NewTimer(mail1Silent)
-		select {
-		case <-ready:
-		case <-silent.C:
-			return nil, fault.Errorf("mail/1", fault.Timeout, "the mail server said nothing for %v", mail1Silent)
-		case <-ctx.Done():
-			silent.Stop()
-			return nil, ctx.Err()
+	silent := time.NewTimer(mail1Silent)
+	defer silent.Stop()
+	select {
+	case part := <-answer:
+		if e, ok := part.packet.(mail1.Error); ok {
+			return nil, faultOf(e)
 		}
-		silent.Stop()
-		mu.Lock()
-		parts := queue
-		queue = nil
-		mu.Unlock()
-		for _, part := range parts {
-			over, err := a.judge(part)
-			if over {
-				return part.packet, err
-			}
-			if err := each(part.packet); err != nil {
-				return nil, err
-			}
-			if owed += int64(part.size); owed >= mail1Window/4 {
-				a.grant(owed)
-				owed = 0
-			}
-		}
+		return part.packet, part.err
+	case <-silent.C:
+		return nil, fault.Errorf("mail/1", fault.Timeout, "the mail server said nothing for %v", mail1Silent)
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-}
-
-// judge reports whether a part ends the answer, and how.
-func (a *mail1Ask) judge(part mail1Part) (over bool, err error) {
-	if part.err != nil {
-		return true, part.err
-	}
-	if e, ok := part.packet.(mail1.Error); ok {
-		return true, faultOf(e)
-	}
-	_, code := answerOf(part.packet)
-	return code == a.last, nil
 }
 
 // perRequest is how many hashes the server takes at a time.
@@ -307,8 +284,7 @@ func (c *mail1Conn) Held(ctx context.Context, hashes []envelope.Hash) ([]time.Ti
 	var times []time.Time
 	for len(hashes) > 0 {
 		n := min(len(hashes), c.perRequest())
-		a := &mail1Ask{parts: mail1.Codes, last: mail1.CodeHeldList}
-		p, err := c.call(ctx, a, func(id uint64) mail1.Packet { return mail1.Held{ID: id, Hashes: hashes[:n]} }, nil)
+		p, err := c.call(ctx, mail1.CodeHeldList, func(id uint64) mail1.Packet { return mail1.Held{ID: id, Hashes: hashes[:n]} })
 		if err != nil {
 			return nil, err
 		}
@@ -324,87 +300,9 @@ func (c *mail1Conn) Held(ctx context.Context, hashes []envelope.Hash) ([]time.Ti
 	return times, nil
 }
 
-// Hashes asks which envelopes the server has, in the order of their arrivals; of the question, Credit is without meaning.
-// emit is called with each part, and through, the arrival up to which all were named. more says whether there are more
-// beyond the last.
-func (c *mail1Conn) Hashes(ctx context.Context, q history.Question, emit func(list []mail1.Listed, through uint64) error) (through uint64, more bool, err error) {
-	q.Credit = mail1Window
-	a := &mail1Ask{parts: mail1.CodeHashList, last: mail1.CodeEnd}
-	p, err := c.call(ctx, a, func(id uint64) mail1.Packet { return mail1.Hashes{Question: questionOf(id, q)} }, func(p mail1.Packet) error {
-		list := p.(mail1.HashList)
-		return emit(list.List, list.Through)
-	})
-	if err != nil {
-		return 0, false, err
-	}
-	end := p.(mail1.End)
-	return end.Through, end.More, nil
-}
-
-// FetchHashes fetches envelopes by hash. deliver is called with what was asked for and nothing else; its error ends the
-// fetch. missing are those that the server does not have, or did not send.
-func (c *mail1Conn) FetchHashes(ctx context.Context, hashes []envelope.Hash, deliver func([]*envelope.Envelope) error) (missing []envelope.Hash, err error) {
-	for len(hashes) > 0 {
-		n := min(len(hashes), c.perRequest())
-		f := mail1Fetch{wanted: make(map[envelope.Hash]bool, n), deliver: deliver}
-		for _, h := range hashes[:n] {
-			f.wanted[h] = true
-		}
-		before := len(f.wanted)
-		a := &mail1Ask{parts: mail1.CodeEnvelopes, last: mail1.CodeEnd}
-		p, err := c.call(ctx, a, func(id uint64) mail1.Packet { return mail1.Fetch{ID: id, Hashes: hashes[:n], Credit: mail1Window} }, f.take)
-		if err != nil {
-			return nil, err
-		}
-		end := p.(mail1.End)
-		lost := end.Missing
-		if !end.More {
-			lost = hashes[:n]
-		}
-		for _, h := range lost {
-			if f.want(h) {
-				missing = append(missing, h)
-			}
-		}
-		if len(f.wanted) == before {
-			return nil, fault.E("mail/1", fault.Corrupt, nil, "the mail server promises more and sends nothing")
-		}
-		left := slices.DeleteFunc(slices.Clone(hashes[:n]), func(h envelope.Hash) bool { return !f.want(h) })
-		hashes = append(left, hashes[n:]...)
-	}
-	return missing, nil
-}
-
-// mail1Fetch is one request of FetchHashes.
-type mail1Fetch struct {
-	wanted  map[envelope.Hash]bool // and neither delivered nor missing so far
-	deliver func([]*envelope.Envelope) error
-}
-
-// want strikes a hash off the list and reports whether it was there.
-func (f *mail1Fetch) want(h envelope.Hash) bool {
-	wanted := f.wanted[h]
-	delete(f.wanted, h)
-	return wanted
-}
-
-func (f *mail1Fetch) take(p mail1.Packet) error {
-	var list []*envelope.Envelope
-	for _, e := range p.(mail1.Envelopes).List {
-		if f.want(e.Hash()) {
-			list = append(list, e)
-		}
-	}
-	if len(list) == 0 {
-		return nil
-	}
-	return f.deliver(list)
-}
-
 // Join makes this node a device of the member who was given the token. name is what its operator may call the device.
 func (c *mail1Conn) Join(ctx context.Context, token, name string) (Membership, error) {
-	a := &mail1Ask{parts: mail1.Codes, last: mail1.CodeJoined}
-	p, err := c.call(ctx, a, func(id uint64) mail1.Packet { return mail1.Join{ID: id, Token: token, Name: name} }, nil)
+	p, err := c.call(ctx, mail1.CodeJoined, func(id uint64) mail1.Packet { return mail1.Join{ID: id, Token: token, Name: name} })
 	if err != nil {
 		return Membership{}, err
 	}
