@@ -8,7 +8,7 @@ import (
 
 const (
 	firstRetry  = 200 * time.Millisecond
-	quickMax    = 800 * time.Millisecond // between attempts that cost next to nothing
+	quickMax    = 500 * time.Millisecond // between attempts that cost next to nothing
 	quickFor    = time.Minute            // in which an attempt that nobody answers counts as such
 	backoffMax  = 60 * time.Second
 	stableAfter = 30 * time.Second // a connection that lived longer starts the back-off afresh

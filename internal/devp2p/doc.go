@@ -14,7 +14,7 @@
 //     handshakes in number and time, connections by prefix and in all, memory of the limiter.
 //   - A panic in Run ends that connection and nothing else.
 //   - Remote addresses reach neither a log nor an error text. They are shown by Peers when asked for.
-//   - A static peer is redialled 0.2 s after a loss; in the first minute without an answer at most every 0.8 s, then doubling
+//   - A static peer is redialled 0.2 s after a loss; in the first minute without an answer at most every 0.5 s, then doubling
 //     up to 60 s, each wait shortened by up to half at random; at once when the network is back (Kick). So it is connected
 //     again within a second of a short interruption. Where this machine has no network at all, trying costs nothing and
 //     goes on at the quick rate. A peer that comes again while its old connection still seems open replaces

@@ -77,17 +77,17 @@ func TestBackoffSchedule(t *testing.T) {
 			return strings.Join(s, " ")
 		}
 		pass(3500 * time.Millisecond)
-		if got, want := seconds(), "0 0.2 0.6 1.4 2.2 3"; got != want {
+		if got, want := seconds(), "0 0.2 0.6 1.1 1.6 2.1 2.6 3.1"; got != want {
 			t.Errorf("dialled at %s, want %s", got, want)
 		}
 		pass(time.Minute - 3500*time.Millisecond)
 		quick := seconds()
 		pass(70 * time.Second)
-		if got, want := strings.TrimPrefix(seconds(), quick), " 60.6 61.4 63 66.2 72.6 85.4 111"; got != want {
+		if got, want := strings.TrimPrefix(seconds(), quick), " 60.1 60.9 62.5 65.7 72.1 84.9 110.5"; got != want {
 			t.Errorf("after a minute dialled at %s, want %s", got, want)
 		}
 		st := a.Static()[0]
-		if st.State != devp2p.Waiting || st.Attempts != 84 || st.NextTry.Sub(began) != 162200*time.Millisecond || st.LastError != "no network" {
+		if st.State != devp2p.Waiting || st.Attempts != 128 || st.NextTry.Sub(began) != 161700*time.Millisecond || st.LastError != "no network" {
 			t.Errorf("status %+v", st)
 		}
 		before := seconds()

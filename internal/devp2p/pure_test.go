@@ -20,9 +20,9 @@ func TestBackoff(t *testing.T) {
 		want []time.Duration
 	}{
 		{"not kept", unkept, now, []time.Duration{200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 60000, 60000}},
-		{"an interruption", noAnswer, now, []time.Duration{200, 400, 800, 800, 800}},
+		{"an interruption", noAnswer, now, []time.Duration{200, 400, 500, 500, 500}},
 		{"a longer one", noAnswer, late, []time.Duration{200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 60000, 60000}},
-		{"no network", noNetwork, late, []time.Duration{200, 400, 800, 800, 800}},
+		{"no network", noNetwork, late, []time.Duration{200, 400, 500, 500, 500}},
 	} {
 		b := backoff{}
 		if tt.now == late {
