@@ -89,7 +89,7 @@ var rpcMethods = []describe{
 		name: "rpc_modules", summary: "The namespaces that this transport serves.",
 		result: "modules: versions by name",
 		ask:    `[]`,
-		answer: `{"admin":"1.0","archive":"1.0","members":"1.0","net":"1.0","node":"1.0","rpc":"1.0","shh":"1.0","shhext":"1.0"}`,
+		answer: `{"admin":"1.0","archive":"1.0","inbox":"1.0","members":"1.0","net":"1.0","node":"1.0","rpc":"1.0","shh":"1.0","shhext":"1.0"}`,
 	},
 	{
 		name: "rpc_discover", summary: "This document; rpc.discover is the same.",

@@ -30,6 +30,7 @@ type Options struct {
 	Filters  *filter.Set
 	Members  Members         // nil unless the node is a mail server for its members
 	Archive  Archive         // nil unless the node is a mail server
+	Inbox    Inbox           // nil unless the node keeps an inbox for its user
 	Requests legacy.Requests // nil unless the node asks mail servers for programs
 	Cores    int             // for one proof of work; all of the machine's unless set
 }
@@ -84,6 +85,7 @@ func services(o Options, s *Server) map[string]any {
 		"members":        &membersAPI{o.Members},
 		"archive":        &archiveAPI{o.Archive, s.bind},
 		"node":           node,
+		"inbox":          newInboxAPI(o.Inbox, o.Keys, s.bind),
 		"net":            &netAPI{admin: o.Admin},
 		"admin":          &adminAPI{admin: o.Admin, node: node},
 		"rpc":            newDocumentAPI(),
