@@ -31,7 +31,7 @@ const (
 	ExitNoNode      = 3   // no node is running that could be asked
 	ExitOther       = 4   // another instance uses the data directory
 	ExitTimeout     = 5   // the time given with --timeout passed
-	ExitIncomplete  = 6   // fetch ended, but nobody says that this is all
+	ExitIncomplete  = 6   // fetch or inbox sync ended, but nobody says that this is all
 	ExitInterrupted = 130 // stopped by a signal before it was done
 )
 

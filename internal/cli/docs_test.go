@@ -70,7 +70,10 @@ func TestEveryCommandIsDocumented(t *testing.T) {
 	page := output(t, "man")
 	for _, command := range []string{"serve", "status", "peers", "peers add", "peers remove", "key show", "key export",
 		"key import", "members invite", "members list", "members add", "members revoke", "members remove", "config print", "config check", "config explain", "post", "listen", "fetch", "archive stats", "archive check", "archive prune",
-		"archive drop", "archive export", "archive import", "archive backup", "explain", "version", "completion"} {
+		"archive drop", "archive export", "archive import", "archive backup", "explain", "version", "completion", "up",
+		"inbox status", "inbox watch", "inbox unwatch", "inbox watches", "inbox messages", "inbox sync", "inbox coverage", "inbox gaps", "inbox servers",
+		"inbox servers add", "inbox servers import", "inbox servers remove", "inbox servers confirm", "inbox servers prefer", "inbox servers pause",
+		"inbox servers only", "inbox send", "inbox letters", "inbox letters stop", "inbox letters forget", "inbox budget", "inbox explain"} {
 		if !strings.Contains(page, "\n.SS \""+command) {
 			t.Errorf("the manual page lacks %q", command)
 		}

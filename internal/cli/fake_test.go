@@ -23,6 +23,7 @@ var started = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 type fakeNode struct {
 	getenv func(string) string
 	mu     sync.Mutex
+	inbox  fakeInbox
 }
 
 func dialFake(path string, getenv func(string) string) (cli.Client, error) {
@@ -32,7 +33,7 @@ func dialFake(path string, getenv func(string) string) (cli.Client, error) {
 	case "denied":
 		return nil, fault.Errorf("rpc: dial", fault.Denied, "another user's")
 	}
-	return &fakeNode{getenv: getenv}, nil
+	return &fakeNode{getenv: getenv, inbox: fakeInbox{getenv: getenv}}, nil
 }
 
 func (f *fakeNode) Close() {}
@@ -47,6 +48,9 @@ func (f *fakeNode) Call(_ context.Context, result any, method string, args ...an
 		}
 	}
 	if err := f.record(method, args); err != nil {
+		return err
+	}
+	if known, err := f.inbox.call(result, method, args); known {
 		return err
 	}
 	answer, ok := answers()[method]

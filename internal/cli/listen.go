@@ -214,8 +214,8 @@ type shownMessage struct {
 }
 
 func (a *App) show(m *rpc.Message, asJSON bool) error {
-	sent := time.Unix(int64(m.Timestamp), 0)
 	if asJSON {
+		sent := time.Unix(int64(m.Timestamp), 0)
 		out := shownMessage{Hash: hexBytes(m.Hash), Topic: envelope.Topic(m.Topic), Sent: sent.UTC(), TTL: m.TTL,
 			PoW: m.PoW, Signer: hexBytes(m.Sig), Recipient: hexBytes(m.Dst), Payload: hexBytes(m.Payload)}
 		if isText(m.Payload) {
@@ -224,12 +224,18 @@ func (a *App) show(m *rpc.Message, asJSON bool) error {
 		}
 		return printJSON(a.Out, out)
 	}
+	return a.showText("", m)
+}
+
+// showText prints a message for people, after a prefix.
+func (a *App) showText(prefix string, m *rpc.Message) error {
 	signer := "unsigned"
 	if len(m.Sig) > 0 {
 		text, _ := m.Sig.MarshalText()
 		signer = short(string(text))
 	}
-	head := fmt.Sprintf("%s  %s  %s  ", sent.Format("2006-01-02 15:04:05"), envelope.Topic(m.Topic), signer)
+	sent := time.Unix(int64(m.Timestamp), 0)
+	head := fmt.Sprintf("%s%s  %s  %s  ", prefix, sent.Format(time.DateTime), envelope.Topic(m.Topic), signer)
 	for _, line := range showPayload(m.Payload) {
 		if _, err := fmt.Fprintln(a.Out, head+line); err != nil {
 			return err

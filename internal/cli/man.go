@@ -87,11 +87,13 @@ func manCommands(root *cobra.Command) string {
 	r.section("Environment")
 	r.item(envConfig, "Configuration file, unless --config is given.")
 	r.item(envDataDir, "Data directory, unless --data-dir is given.")
-	r.item(envPassword, "Password of the topic for post, listen and fetch, unless a flag names a password or key.")
-	r.item(envSymKey, "Symmetric key of the topic for post, listen and fetch, 64 hex digits; it comes before "+envPassword+".")
+	r.item(envPassword, "Password of the topic for post, listen, fetch and the inbox, unless a flag names a password or key.")
+	r.item(envSymKey, "Symmetric key of the topic for post, listen, fetch and the inbox, 64 hex digits; it comes before "+envPassword+".")
+	r.item(envPassphrase, "Passphrase of the inbox for up and serve, if inbox.key is passphrase, unless --passphrase-file is given.")
 	r.section("Files")
 	r.item("restante.toml", "The configuration, in the data directory; see restante.toml(5).")
 	r.item("node.key", "The node's secret key, in the data directory.")
+	r.item("inbox.db", "The inbox, encrypted, in the data directory; its key is where inbox.key says.")
 	r.item("restante.ipc", "The socket on which the running node answers its owner, in the data directory.")
 	r.section("Exit status")
 	for _, e := range exitCodes() {
@@ -118,8 +120,8 @@ func exitCodes() []struct {
 		{ExitUsage, "The command line or the configuration was not understood. Nothing was done."},
 		{ExitNoNode, "No node is running that could be asked, or it stopped meanwhile."},
 		{ExitOther, "Another instance uses the data directory."},
-		{ExitTimeout, "The time given with --timeout passed before the messages of --count came."},
-		{ExitIncomplete, "A fetch ended, but the mail server did not say that this is all it has, or did not send all that it named."},
+		{ExitTimeout, "The time given with --timeout or --wait passed before what was waited for came."},
+		{ExitIncomplete, "A fetch or a catch-up ended, but no mail server said that this is all it has, or something is known to be missing."},
 		{ExitInterrupted, "Stopped by a signal before it was done."},
 	}
 }

@@ -17,6 +17,8 @@ type Client interface {
 	Call(ctx context.Context, result any, method string, args ...any) error
 	// Subscribe sends what is received to ch, which must be read.
 	Subscribe(ctx context.Context, want rpc.Criteria, ch chan<- *rpc.Message) (Subscription, error)
+	// Events sends what happens in the inbox to ch, which must be read, until cancel is called or ended yields.
+	Events(ctx context.Context, kinds []string, ch chan<- *rpc.InboxEvent) (ended <-chan error, cancel func(), err error)
 	Close()
 }
 

@@ -17,6 +17,8 @@ const (
 	envDataDir  = "RESTANTE_DATA_DIR"
 	envPassword = "RESTANTE_PASSWORD"
 	envSymKey   = "RESTANTE_SYM_KEY"
+
+	envPassphrase = "RESTANTE_PASSPHRASE"
 )
 
 // globalFlags say where the configuration and the node are.
@@ -26,10 +28,13 @@ type globalFlags struct {
 	ipc     string
 }
 
-const rootLong = `Restante is an offline inbox for decentralised messengers. This program runs a node
-that relays encrypted messages between peers, and posts and reads messages through it.`
+const rootLong = `Restante is an offline inbox for decentralised messengers. This program runs your inbox, which
+fetches from mail servers what you missed, or a node that relays and keeps encrypted messages for
+others.`
 
-const rootExample = `  restante serve                                   run a node
+const rootExample = `  restante up                                      run your inbox
+  restante inbox sync                              fetch what was missed: is it all?
+  restante serve                                   run a node
   restante status                                  is it well?
   restante listen --topic-text lobby               print messages as they come (asks for the password)
   restante post --topic-text lobby "hello"         send one
@@ -58,8 +63,9 @@ func (a *App) root() *cobra.Command {
 	flags.StringVar(&a.global.dataDir, "data-dir", "", "`DIRECTORY` of the node's key, socket and data")
 	flags.StringVar(&a.global.ipc, "ipc", "", "`PATH` of the node's socket (default: restante.ipc in the data directory)")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%v", err) })
-	root.AddGroup(&cobra.Group{ID: groupNode, Title: "The node"}, &cobra.Group{ID: groupMessages, Title: "Messages"},
+	root.AddGroup(&cobra.Group{ID: groupInbox, Title: "Your inbox"}, &cobra.Group{ID: groupNode, Title: "The node"}, &cobra.Group{ID: groupMessages, Title: "Messages"},
 		&cobra.Group{ID: groupProgram, Title: "This program"})
+	addTo(root, groupInbox, a.upCommand(), a.inboxCommand())
 	addTo(root, groupNode, a.serveCommand(), a.statusCommand(), a.peersCommand(), a.reachCommand(), a.keyCommand(), a.configCommand())
 	addTo(root, groupNode, a.membersCommand(), a.archiveCommand(), a.explainCommand())
 	addTo(root, groupMessages, a.postCommand(), a.listenCommand(), a.fetchCommand())
@@ -125,6 +131,7 @@ const nearCommand = 2
 
 // Groups of commands in the help.
 const (
+	groupInbox    = "inbox"
 	groupNode     = "node"
 	groupMessages = "messages"
 	groupProgram  = "program"

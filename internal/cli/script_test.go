@@ -24,9 +24,12 @@ import (
 //	CALLS     file to which each call is appended
 //	TTY       what is typed at a prompt; without it nobody can be asked
 //	FETCH     how a mail server behaves: complete (the default), paged, bare, silent, limited, breaks, hangs or unreachable
+//	INBOX     how the inbox is and behaves, see fakeInbox
+//	EVENTS    if set, there is news of the inbox
 //	ARCHIVE   locked: another process has the archive open
 //	WIDTH     columns of the terminal that standard error is
 //	SERVE     exists or fails, how serve's node ends; otherwise it prints what is configured
+//	ASKS      the node asks for a passphrase; for a new one with "new"
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"restante": func() { os.Exit(testApp().Main(os.Args[1:])) },
@@ -98,6 +101,13 @@ func runFake(_ context.Context, cfg config.Config, s cli.Streams) error {
 		return fault.Errorf("node: lock", fault.Exists, "another restante uses %s (process 4711)", cfg.DataDir)
 	case "fails":
 		return fault.Errorf("node: listen", fault.Unavailable, "port 30303 is in use by another program")
+	}
+	if asks := os.Getenv("ASKS"); asks != "" {
+		text, err := s.Passphrase("passphrase of the inbox: ", asks == "new")
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(s.Out, "passphrase %q\n", text)
 	}
 	for _, change := range config.Diff(config.Default(), cfg) {
 		fmt.Fprintf(s.Out, "%s = %s\n", change.Key, change.New)

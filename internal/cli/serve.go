@@ -33,11 +33,15 @@ type Streams struct {
 	// Reload delivers a checked configuration at each reload: the running one with the new values of its reloadable
 	// keys. It is never closed. The node takes it over when it can; only the newest is kept for it.
 	Reload <-chan config.Config
+	// Passphrase gives the inbox's passphrase: from the file or variable that the user named, else from the user, who is
+	// shown the prompt. With isNew it is to protect a new inbox, and a person types it twice. The error is a fault of kind
+	// Unavailable where nobody can be asked.
+	Passphrase func(prompt string, isNew bool) (string, error)
 }
 
 // serveFlags maps flags to the configuration keys that they override.
-func serveFlags() []struct{ flag, key, usage string } {
-	return []struct{ flag, key, usage string }{
+func serveFlags() []keyFlag {
+	return []keyFlag{
 		{"listen", "network.listen", "accept peers on these `ADDRESSES`, with commas between them"},
 		{"advertise", "network.advertise", "tell others to reach the node at this `ADDRESS`"},
 		{"static", "network.static", "stay connected with these `NODES`, with commas between them"},
@@ -60,10 +64,19 @@ func (a *App) serveCommand() *cobra.Command {
 		Example: serveExample,
 		Args:    arguments(0, 0, ""),
 	}
+	a.runsNode(cmd, serveFlags(), func(*config.Config) error { return nil })
+	return cmd
+}
+
+// keyFlag is a flag that stands for a configuration key.
+type keyFlag struct{ flag, key, usage string }
+
+// runsNode makes a command run a node. before changes the configuration of the file; flags come after it.
+func (a *App) runsNode(cmd *cobra.Command, list []keyFlag, before func(*config.Config) error) {
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	var set overrides
-	for _, f := range serveFlags() {
+	for _, f := range list {
 		if k, _ := config.Find(f.key); k.Type == "boolean" {
 			value := flags.Bool(f.flag, false, f.usage)
 			set = append(set, override{key: f.key, value: func() (string, bool) { return strconv.FormatBool(*value), flags.Changed(f.flag) }})
@@ -73,8 +86,12 @@ func (a *App) serveCommand() *cobra.Command {
 		set = append(set, override{key: f.key, value: func() (string, bool) { return *value, flags.Changed(f.flag) }})
 	}
 	pairs := flags.StringArray("set", nil, "set a configuration `KEY=VALUE`; `restante config explain` lists the keys")
+	passphrase := flags.String("passphrase-file", "", "`FILE` with the passphrase of the inbox (or "+envPassphrase+", or answer the prompt)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return a.serve(cmd.Context(), func(c *config.Config) error {
+		return a.serve(cmd.Context(), a.passphrase(*passphrase), func(c *config.Config) error {
+			if err := before(c); err != nil {
+				return err
+			}
 			if err := set.apply(c); err != nil {
 				return err
 			}
@@ -90,7 +107,6 @@ func (a *App) serveCommand() *cobra.Command {
 			return nil
 		})
 	}
-	return cmd
 }
 
 // override is a flag that stands for a configuration key.
@@ -112,7 +128,7 @@ func (o overrides) apply(c *config.Config) error {
 	return nil
 }
 
-func (a *App) serve(ctx context.Context, override func(*config.Config) error) error {
+func (a *App) serve(ctx context.Context, ask func(string, bool) (string, error), override func(*config.Config) error) error {
 	cfg, file, err := a.loadConfig(override)
 	if err != nil {
 		return err
@@ -143,7 +159,7 @@ func (a *App) serve(ctx context.Context, override func(*config.Config) error) er
 			}
 		}
 	}()
-	err = a.Run(ctx, cfg, Streams{Out: a.Out, Log: logs.log, Reload: reloads})
+	err = a.Run(ctx, cfg, Streams{Out: a.Out, Log: logs.log, Reload: reloads, Passphrase: ask})
 	close(done)
 	<-stopped
 	if fault.Is(err, fault.Exists) {
