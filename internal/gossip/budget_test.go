@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/restante-im/restante/internal/envelope"
 	"github.com/restante-im/restante/internal/gossip"
 )
@@ -130,4 +132,80 @@ func TestPostAgainKeepsItsPlace(t *testing.T) {
 	if info, ok := d.Lookup(own.Hash()); !ok || !info.Own {
 		t.Errorf("lookup = %+v, %v", info, ok)
 	}
+}
+
+// TestRelayBudgetHolds: whatever happens, a day's bytes for others stay within the limit, own posts reach every link at
+// once, and what was held back leaves when the limit is lifted.
+func TestRelayBudgetHolds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const limit = 5000
+		d := newDriver(gossip.Config{RelayPerDay: limit, MaxTTL: 48 * time.Hour, Coalesce: time.Nanosecond})
+		own, relayed, day := map[envelope.Hash]bool{}, int64(0), int64(budgetDay)
+		others := map[envelope.Hash]bool{}
+		has := map[gossip.Conn]map[envelope.Hash]bool{}
+		limited := true
+		step := func(ev gossip.Event) {
+			d.now = d.now.Add(time.Microsecond)
+			for queue := []gossip.Event{ev}; len(queue) > 0; queue = queue[1:] {
+				if now := d.now.Unix() / 86400; now != day {
+					relayed, day = 0, now
+				}
+				for _, s := range of[gossip.Send](d.step(queue[0])) {
+					for _, e := range s.List {
+						has[s.Conn][e.Hash()] = true
+						if !own[e.Hash()] {
+							relayed += int64(len(e.Raw()))
+						}
+					}
+					queue = append(queue, gossip.Drained{Conn: s.Conn, Bytes: s.Bytes})
+				}
+				if limited && relayed > limit {
+					t.Fatalf("%d bytes were relayed in a day", relayed)
+				}
+			}
+		}
+		join := func(c gossip.Conn) {
+			has[c] = map[envelope.Hash]bool{}
+			step(gossip.Joined{Conn: c})
+		}
+		join(1)
+		size := rapid.IntRange(8, 1500)
+		t.Repeat(map[string]func(*rapid.T){
+			"receive": func(t *rapid.T) {
+				e := d.sent(0, 200_000, topicA, size.Draw(t, "size"))
+				others[e.Hash()], has[1][e.Hash()] = true, true
+				step(received(1, e))
+			},
+			"post": func(t *rapid.T) {
+				e := d.sent(0, 200_000, topicA, size.Draw(t, "size"))
+				own[e.Hash()] = true
+				step(gossip.Post{Envelope: e, Immediate: true})
+			},
+			"join": func(*rapid.T) { join(gossip.Conn(len(has) + 1)) },
+			"wait": func(t *rapid.T) {
+				d.now = d.now.Add(time.Duration(rapid.IntRange(1, 6).Draw(t, "hours")) * time.Hour)
+				step(gossip.Tick{})
+			},
+			"": func(t *rapid.T) {
+				for c := range has {
+					for h := range own {
+						if _, alive := d.Lookup(h); alive && !has[c][h] {
+							t.Fatalf("an own post did not reach %d", c)
+						}
+					}
+				}
+			},
+		})
+		limited = false
+		step(gossip.Tune{MaxTTL: 48 * time.Hour})
+		d.now = d.now.Add(2 * time.Second)
+		step(gossip.Tick{})
+		for c := range has {
+			for h := range others {
+				if _, alive := d.Lookup(h); alive && !has[c][h] {
+					t.Fatalf("what was held back did not reach %d", c)
+				}
+			}
+		}
+	})
 }
