@@ -64,7 +64,7 @@ func (s *server) score() float64 {
 
 // Choose returns the servers to ask now, best first: those that are preferred, then by what was verified of their
 // answers. The second is on another network than the first where one that is not poor can be had. None are suggested, paused, closed or
-// cooling down; unless only one may be asked, whose cool-down is short.
+// cooling down; where only one may be asked, or all others fail, cool-downs are short.
 func (d *Directory) Choose(now time.Time) []Choice {
 	list := d.usable(now)
 	choices := make([]Choice, len(list))
@@ -82,8 +82,8 @@ func (s *server) hedgeAfter() time.Duration {
 }
 
 func (d *Directory) usable(now time.Time) []*server {
-	list := d.sorted()
-	list = slices.DeleteFunc(list, func(s *server) bool { return !d.allowed(now, s) || !d.coolUntil(now, s).IsZero() })
+	list, alone := d.sorted(), d.noneLeft(now)
+	list = slices.DeleteFunc(list, func(s *server) bool { return !d.allowed(now, s) || !d.coolUntil(now, s, alone).IsZero() })
 	slices.SortStableFunc(list, func(a, b *server) int {
 		return cmp.Or(first(a.Preferred, b.Preferred), cmp.Compare(a.class(), b.class()), cmp.Compare(b.score(), a.score()))
 	})
@@ -142,13 +142,25 @@ func (s *server) closed(now time.Time) bool {
 	return !s.said.Closing.IsZero() && !now.Before(s.said.Closing)
 }
 
-// coolUntil returns until when a server is left alone; zero when it is not.
-func (d *Directory) coolUntil(now time.Time, s *server) time.Time {
+// noneLeft reports whether all servers that may be asked are cooling down. Then it is as likely that our own network is
+// away, and nobody is served by long waits.
+func (d *Directory) noneLeft(now time.Time) bool {
+	for _, s := range d.servers {
+		if d.allowed(now, s) && !s.cool.active(now) {
+			return false
+		}
+	}
+	return true
+}
+
+// coolUntil returns until when a server is left alone; zero when it is not. The only one is left alone briefly, whatever
+// it did, and so are those that only failed when none is left.
+func (d *Directory) coolUntil(now time.Time, s *server, noneLeft bool) time.Time {
 	if !s.cool.active(now) {
 		return time.Time{}
 	}
 	until := s.cool.Until
-	if s.ID() == d.only {
+	if s.ID() == d.only || noneLeft && s.cool.Cause.passing() {
 		if soon := s.lastFailure.Add(coolOnly); soon.Before(until) {
 			until = soon
 		}
@@ -167,11 +179,12 @@ func (d *Directory) NextChange(now time.Time) (time.Time, bool) {
 			next = t
 		}
 	}
+	alone := d.noneLeft(now)
 	for _, s := range d.servers {
 		if !d.allowed(now, s) {
 			continue
 		}
-		sooner(d.coolUntil(now, s))
+		sooner(d.coolUntil(now, s, alone))
 		if d.only == (nodeaddr.ID{}) {
 			sooner(s.said.Closing)
 		}
@@ -183,8 +196,8 @@ func (d *Directory) NextChange(now time.Time) (time.Time, bool) {
 // lied.
 func (d *Directory) Online() {
 	for _, s := range d.servers {
-		if s.cool != (cooling{}) {
-			s.cool.online()
+		if s.cool.Cause.passing() {
+			s.cool = cooling{}
 			d.touch(s.ID())
 		}
 	}

@@ -13,7 +13,7 @@ const (
 	coolRefused = 10 * time.Minute // it serves others, or gave all that it gives today
 	coolMost    = time.Hour
 	coolLiar    = 24 * time.Hour
-	coolOnly    = 30 * time.Second // at most, of the only server that may be asked
+	coolOnly    = 30 * time.Second // at most, of the only server that may be asked, and when no other is left
 
 	maxTries = 20 // counted
 )
@@ -28,6 +28,9 @@ const (
 	refused           // ended by joining
 	lied              // by nothing
 )
+
+// passing reports whether our own network may have been at fault.
+func (c cause) passing() bool { return c == unreachable || c == failing }
 
 // cooling is a server's cool-down, and the failures in a row that make the next one longer.
 type cooling struct {
@@ -90,11 +93,4 @@ func (c *cooling) answered(now time.Time) {
 		return
 	}
 	*c = cooling{}
-}
-
-// online ends what our own network may have been the cause of.
-func (c *cooling) online() {
-	if c.Cause == unreachable || c.Cause == failing {
-		*c = cooling{}
-	}
 }

@@ -64,15 +64,15 @@ func (d *Directory) View(now time.Time, id nodeaddr.ID) (View, bool) {
 	if s == nil {
 		return View{}, false
 	}
-	return d.view(now.UTC(), s, d.roles(now)), true
+	return d.view(now.UTC(), s, d.roles(now), d.noneLeft(now)), true
 }
 
 // Views returns what is known of all servers, in the order in which they were added.
 func (d *Directory) Views(now time.Time) []View {
-	roles := d.roles(now)
+	roles, alone := d.roles(now), d.noneLeft(now)
 	list := make([]View, 0, len(d.servers))
 	for _, s := range d.sorted() {
-		list = append(list, d.view(now.UTC(), s, roles))
+		list = append(list, d.view(now.UTC(), s, roles, alone))
 	}
 	return list
 }
@@ -85,12 +85,12 @@ func (d *Directory) roles(now time.Time) map[nodeaddr.ID]Role {
 	return roles
 }
 
-func (d *Directory) view(now time.Time, s *server, roles map[nodeaddr.ID]Role) View {
+func (d *Directory) view(now time.Time, s *server, roles map[nodeaddr.ID]Role, alone bool) View {
 	answered, asked := s.answered()
 	share, sum := s.completeness()
 	v := View{
 		Entry: s.Entry, Used: roles[s.ID()], Connected: s.connected, Since: s.since, Client: s.client, CallsItself: s.said.Name,
-		LastSuccess: s.lastSuccess, LastFailure: s.lastFailure, LastError: s.lastError, CoolUntil: d.coolUntil(now, s),
+		LastSuccess: s.lastSuccess, LastFailure: s.lastFailure, LastError: s.lastError, CoolUntil: d.coolUntil(now, s, alone),
 		Answered: answered, Asked: asked, FirstP50: quantile(s.first, 0.5), FirstP95: quantile(s.first, 0.95), LastP50: quantile(s.last, 0.5),
 		Completeness: share, Compared: sum.Of, Lacked: sum.Lacked, Withheld: sum.Withheld,
 		Keep: s.said.Keep, Age: s.said.Age, Closing: s.said.Closing, MembersOnly: s.said.MembersOnly, Member: s.said.Member,
