@@ -28,7 +28,7 @@ const (
 
 const letterOp = "outbox: letter"
 
-// Letter is something to send.
+// Letter is something to send. The keys that it points to must not be changed.
 type Letter struct {
 	ID      string // printable, up to MaxID bytes; "": made. Letters of the same ID are the same letter
 	Topic   envelope.Topic
@@ -49,13 +49,14 @@ func (l Letter) checked(rand io.Reader, now time.Time) (Letter, error) {
 	if l.Until.IsZero() {
 		l.Until = now.Add(DefaultUntil)
 	}
-	l.Payload = slices.Clone(l.Payload)
 	l.TTL, l.Until = l.TTL.Truncate(time.Second), l.Until.UTC().Truncate(time.Second)
 	switch {
 	case len(l.ID) > MaxID || strings.ContainsFunc(l.ID, func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) }):
 		return l, fault.Errorf(letterOp, fault.Invalid, "a letter's id is printable text of at most %d bytes", MaxID)
 	case (l.Sym == nil) == (l.To == nil):
 		return l, fault.E(letterOp, fault.Invalid, nil, "a letter is sealed with a symmetric key or for a public key: give one of them")
+	case l.Sym != nil && l.Sym.Bytes() == nil:
+		return l, fault.E(letterOp, fault.Invalid, nil, "the symmetric key is empty")
 	case len(l.Payload) > MaxPayload:
 		return l, fault.Errorf(letterOp, fault.Limit, "a letter carries at most %d bytes, not %d: send it in parts", MaxPayload, len(l.Payload))
 	case l.TTL < time.Second || l.TTL > MaxTTL:
@@ -65,6 +66,12 @@ func (l Letter) checked(rand io.Reader, now time.Time) (Letter, error) {
 	case !l.Until.After(now) || l.Until.After(now.Add(MaxUntil)):
 		return l, fault.Errorf(letterOp, fault.Invalid, "a letter is given up in the future, within %d days", int(MaxUntil/(24*time.Hour)))
 	}
+	if l.To != nil {
+		if _, err := message.ParsePublicKey(l.To[:]); err != nil {
+			return l, err
+		}
+	}
+	l.Payload = slices.Clone(l.Payload)
 	if l.ID == "" {
 		var id [16]byte
 		if _, err := io.ReadFull(rand, id[:]); err != nil {

@@ -30,11 +30,12 @@ const (
 
 // How long is waited.
 const (
-	sealWait = 15 * time.Minute // for Sealed, Posted and HeldAnswer: then it counts as failed
+	sealWait = 30 * time.Minute // for Sealed, Posted and HeldAnswer: then it counts as failed
 	postWait = time.Minute
 	heldWait = time.Minute
 
 	newServerWait = 2 * time.Second // until a server that has come is asked
+	clockJump     = time.Minute     // by which the clock may go backwards without much ado
 	settleAfter   = time.Hour       // since the first server held a letter, more are looked for
 
 	repostFrom = 4 // steps: by then mail servers have had more than a minute
@@ -51,9 +52,10 @@ func backOff(step int) time.Duration {
 
 // Config is how a Machine works.
 type Config struct {
-	Holders int       // mail servers that should hold a letter, up to MaxHolders; 0 means DefaultHolders
-	Seals   int       // letters sealed at a time; 0 means DefaultSeals
-	Rand    io.Reader // for the IDs of letters that have none; nil means the system's generator
+	Holders int                      // mail servers that should hold a letter, up to MaxHolders; 0 means DefaultHolders
+	Seals   int                      // letters sealed at a time; 0 means DefaultSeals
+	Rand    io.Reader                // for the IDs of letters that have none; nil means the system's generator
+	Name    func(nodeaddr.ID) string // what people call a mail server; nil: sentences only count them
 }
 
 // Machine is what a user has sent. Make it with New.
@@ -108,16 +110,16 @@ type letter struct {
 	asked     map[nodeaddr.ID]bool // a question about it waits or is under way
 }
 
-// New makes a machine of the letters that were stored, which go on with the first Step. Records that cannot be read are
+// New makes a machine of the letters that were stored with Save; they go on with the first Step. Records that cannot be read are
 // skipped and reported: Corrupt, or Invalid when a newer version wrote them.
-func New(cfg Config, now time.Time, records []Record) (*Machine, []error) {
+func New(cfg Config, records [][]byte) (*Machine, []error) {
 	cfg.Holders = min(max(cmp.Or(cfg.Holders, DefaultHolders), 1), MaxHolders)
 	cfg.Seals = max(cmp.Or(cfg.Seals, DefaultSeals), 1)
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Reader
 	}
 	m := &Machine{
-		cfg: cfg, now: now.UTC(), letters: map[string]*letter{}, byHash: map[envelope.Hash]*letter{},
+		cfg: cfg, letters: map[string]*letter{}, byHash: map[envelope.Hash]*letter{},
 		seals: map[uint64]*letter{}, posts: map[envelope.Hash]*letter{}, asks: map[nodeaddr.ID]*asking{},
 	}
 	var errs []error
@@ -168,16 +170,19 @@ func (m *Machine) take(l *letter) {
 // Limit for the letter, Limit when too much is open, Exists when another letter has its ID.
 func (m *Machine) Send(now time.Time, spec Letter) (Entry, []Action, error) {
 	m.begin(now)
-	spec, err := spec.checked(m.cfg.Rand, m.now)
-	if err != nil {
-		return Entry{}, nil, err
-	}
 	digest := spec.digest()
 	if l := m.letters[spec.ID]; l != nil {
 		if l.digestOf != digest {
 			return Entry{}, nil, fault.E(letterOp, fault.Exists, nil, "another letter has this id: choose a new one, or none")
 		}
 		return m.entry(l), nil, nil
+	}
+	spec, err := spec.checked(m.cfg.Rand, m.now)
+	if err != nil {
+		return Entry{}, nil, err
+	}
+	if m.letters[spec.ID] != nil {
+		return Entry{}, nil, fault.E(letterOp, fault.Internal, nil, "the random numbers repeat themselves")
 	}
 	if m.open >= MaxOpen || m.openBytes+len(spec.Payload) > MaxBytes {
 		return Entry{}, nil, fault.Errorf(letterOp, fault.Limit, "%d letters with %d bytes are under way, and no more fit: wait until some are held, or give some up", m.open, m.openBytes)
@@ -224,8 +229,29 @@ func (m *Machine) Step(now time.Time, ev Event) []Action {
 
 func (m *Machine) begin(now time.Time) {
 	m.actions = nil
-	if now = now.UTC().Round(0); now.After(m.now) {
-		m.now = now // a clock that was set back does not undo what is known
+	now = now.UTC().Round(0)
+	back := m.now.Sub(now)
+	if back > 0 && back < clockJump {
+		return
+	}
+	m.now = now
+	if back > 0 {
+		m.rewind()
+	}
+}
+
+// rewind begins all waits anew after the clock was set back, which would make them last for as long.
+func (m *Machine) rewind() {
+	for _, l := range m.order {
+		switch l.phase {
+		case waiting:
+			m.schedule(l, m.now)
+		case sealing, posting:
+			m.schedule(l, m.now.Add(sealWait))
+		}
+	}
+	for _, a := range m.asks {
+		a.until = m.now.Add(heldWait)
 	}
 }
 
@@ -266,13 +292,13 @@ func (m *Machine) Find(id string) (Entry, bool) {
 	return m.entry(l), true
 }
 
-// ByHash returns the letter that an envelope carries; false where it is none of ours.
-func (m *Machine) ByHash(h envelope.Hash) (Entry, bool) {
+// FindHash returns the ID of the letter that an envelope carries; false where it is none of ours.
+func (m *Machine) FindHash(h envelope.Hash) (id string, ok bool) {
 	l := m.byHash[h]
 	if l == nil {
-		return Entry{}, false
+		return "", false
 	}
-	return m.entry(l), true
+	return l.ID, true
 }
 
 // List returns letters in the order in which they were taken on, from the one behind the id after on ("" or unknown: the
@@ -305,6 +331,6 @@ func (m *Machine) entry(l *letter) Entry {
 	if l.phase == waiting {
 		e.Next = l.next
 	}
-	e.Text = l.text(m.now, m.known)
+	e.Text = m.text(l)
 	return e
 }

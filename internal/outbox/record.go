@@ -14,13 +14,7 @@ import (
 
 const version = 1 // raised when an older program must not read a record
 
-// Record is a letter as it is stored, keys included until it is done.
-type Record struct {
-	ID   string
-	Data []byte
-}
-
-// stored is a letter as it is written. Fields may be added; a program that does not know one passes over it.
+// stored is a letter as it is written, its keys and payload included until it is done. Fields may be added; a program that does not know one passes over it.
 type stored struct {
 	Version int            `json:"version"`
 	ID      string         `json:"id"`
@@ -107,16 +101,16 @@ func (l *letter) record() []byte {
 
 const recordOp = "outbox: load"
 
-func parseRecord(r Record) (*letter, error) {
+func parseRecord(data []byte) (*letter, error) {
 	var s stored
-	if err := json.Unmarshal(r.Data, &s); err != nil {
+	if err := json.Unmarshal(data, &s); err != nil {
 		return nil, unreadable(err)
 	}
 	if s.Version > version {
 		return nil, fault.E(recordOp, fault.Invalid, nil, "a letter was written by a newer version and was left out until you update")
 	}
 	l, err := s.letter()
-	if err != nil || s.Version < 1 || s.ID != r.ID {
+	if err != nil || s.Version < 1 {
 		return nil, unreadable(err)
 	}
 	return l, nil

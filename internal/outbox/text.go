@@ -3,14 +3,15 @@ package outbox
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
-// text says how the letter stands.
-func (l *letter) text(now time.Time, known int) string {
+// text says how a letter stands.
+func (m *Machine) text(l *letter) string {
 	switch l.State {
 	case StateHeld:
-		return heldText(l.Holders, now)
+		return m.heldText(l.Holders)
 	case StateFailed:
 		text := "failed: " + l.Err
 		if l.Peers > 0 {
@@ -22,14 +23,14 @@ func (l *letter) text(now time.Time, known int) string {
 		switch {
 		case l.Done:
 			return text + "no mail server was known, so only who was online got it"
-		case known == 0:
+		case m.known == 0:
 			return text + "no mail server is known, so only who is online gets it: add a mail server"
 		}
 		return text + "no mail server has said yet that it holds it"
 	}
 	switch {
 	case l.Err != "" && l.phase == waiting:
-		return fmt.Sprintf("not sent yet: %s; the next try is at %s", l.Err, l.next.Format("15:04 UTC"))
+		return fmt.Sprintf("not sent yet: %s; the next try is at %s", l.Err, l.next.Format("15:04:05 UTC"))
 	case l.Err != "":
 		return "not sent yet: " + l.Err + "; it is tried again"
 	case l.posted():
@@ -40,32 +41,29 @@ func (l *letter) text(now time.Time, known int) string {
 	return "being sealed"
 }
 
-func heldText(list []Holder, now time.Time) string {
-	var dated []time.Time
-	undated := 0
-	var last time.Time
+func (m *Machine) heldText(list []Holder) string {
+	var dated, over []time.Time
+	var now []Holder
 	for _, h := range list {
 		switch {
 		case h.Until.IsZero():
-			undated++
-		case h.Until.After(now):
-			dated = append(dated, h.Until)
-		case h.Until.After(last):
-			last = h.Until
+			now = append(now, h)
+		case h.Until.After(m.now):
+			now, dated = append(now, h), append(dated, h.Until)
+		default:
+			over = append(over, h.Until)
 		}
 	}
-	n := undated + len(dated)
-	if n == 0 {
-		return "was held by " + count(len(list), "mail server") + " until " + day(last, now)
+	if len(now) == 0 {
+		return "was held by " + m.named(list) + " until " + m.day(slices.MaxFunc(over, time.Time.Compare))
 	}
-	text := "held by " + count(n, "mail server")
+	text := "held by " + m.named(now)
 	if len(dated) == 0 {
 		return text + "; until when is not known"
 	}
-	slices.SortFunc(dated, time.Time.Compare)
-	least, most := day(dated[0], now), day(dated[len(dated)-1], now)
+	least, most := m.day(slices.MinFunc(dated, time.Time.Compare)), m.day(slices.MaxFunc(dated, time.Time.Compare))
 	switch {
-	case undated > 0:
+	case len(dated) < len(now):
 		return text + ", by one of them until " + most
 	case least != most:
 		return text + " until " + least + ", by one of them until " + most
@@ -73,9 +71,22 @@ func heldText(list []Holder, now time.Time) string {
 	return text + " until " + least
 }
 
+// named counts holders and names them.
+func (m *Machine) named(list []Holder) string {
+	text := count(len(list), "mail server")
+	if m.cfg.Name == nil {
+		return text
+	}
+	var names []string
+	for _, h := range list {
+		names = append(names, m.cfg.Name(h.Server))
+	}
+	return text + " (" + strings.Join(names, ", ") + ")"
+}
+
 // day is a date for people, with the year where it is another one.
-func day(t, now time.Time) string {
-	if t.Year() != now.Year() {
+func (m *Machine) day(t time.Time) string {
+	if t.Year() != m.now.Year() {
 		return t.Format("2 Jan 2006")
 	}
 	return t.Format("2 Jan")
