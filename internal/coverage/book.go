@@ -116,16 +116,15 @@ func (b *Book) Position(t envelope.Topic, server nodeaddr.ID, epoch [8]byte) (p 
 	return p, ok
 }
 
-// AnsweredBy returns until when, in sent time, a server has answered about a topic in whatever way; 0 for never.
-func (b *Book) AnsweredBy(t envelope.Topic, server nodeaddr.ID) (until uint32) {
-	return latest(b.Claims(t, server))
+// AnsweredFrom returns until when, in sent time from a second on and without a break, a server has answered about a topic
+// in whatever way; false if it has not.
+func (b *Book) AnsweredFrom(t envelope.Topic, server nodeaddr.ID, from uint32) (until uint32, ok bool) {
+	return reach(from, said(b.Claims(t, server), func(*Claim) bool { return true }))
 }
 
-// AnsweredUntil is AnsweredBy for the server that was asked last.
-func (b *Book) AnsweredUntil(t envelope.Topic) uint32 { return latest(b.claims[t]) }
-
-func latest(list []Claim) (until uint32) {
-	for _, c := range list {
+// AnsweredUntil returns until when, in sent time, any server has answered about a topic in whatever way; 0 for never.
+func (b *Book) AnsweredUntil(t envelope.Topic) (until uint32) {
+	for _, c := range b.claims[t] {
 		if c.says() {
 			until = max(until, c.To)
 		}
