@@ -13,7 +13,7 @@ import (
 
 // withEverything gives a station a mail server with members, and mail servers to ask.
 func withEverything(o *rpc.Options) {
-	o.Members, o.Archive, o.Requests = fakeMembers{}, fakeArchive{}, &fakeRequests{}
+	o.Members, o.Archive, o.Requests, o.Inbox = fakeMembers{}, fakeArchive{}, &fakeRequests{}, newFakeInbox()
 }
 
 var day = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)

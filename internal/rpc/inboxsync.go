@@ -173,19 +173,21 @@ func ending(r *catchup.Report, name naming) string {
 			answered = append(answered, name(s.Server))
 		}
 	}
-	switch r.End {
-	case catchup.EndAgreed:
+	open := slices.ContainsFunc(r.Gaps, func(g coverage.Gap) bool { return !g.Closed })
+	switch {
+	case open && (r.End == catchup.EndAgreed || r.End == catchup.EndComplete):
+		return "All that " + join(said) + " would give came, but something is missing still: the gaps say what."
+	case r.End == catchup.EndAgreed:
 		return "Complete: " + join(said) + " agree that this is all."
-	case catchup.EndComplete:
+	case r.End == catchup.EndComplete:
 		return "Complete, says " + join(said) + "; no second mail server was compared."
-	case catchup.EndAnswered:
+	case r.End == catchup.EndAnswered:
 		return join(answered) + " answered, but older mail servers do not say whether that is all."
-	case catchup.EndOverBudget:
-		if r.Left > 0 {
-			return fmt.Sprintf("Stopped when the bytes were spent; %d more are known to be left.", r.Left)
-		}
+	case r.End == catchup.EndOverBudget && r.Left > 0:
+		return fmt.Sprintf("Stopped when the bytes were spent; %d more are known to be left.", r.Left)
+	case r.End == catchup.EndOverBudget:
 		return "Stopped when the bytes were spent; more may be left."
-	case catchup.EndStopped:
+	case r.End == catchup.EndStopped:
 		return "Stopped before the end; what came is kept."
 	}
 	text := "no mail server could be asked"
