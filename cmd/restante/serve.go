@@ -11,9 +11,11 @@ import (
 	"github.com/restante-im/restante/internal/devp2p"
 	"github.com/restante-im/restante/internal/fault"
 	"github.com/restante-im/restante/internal/gossip"
+	"github.com/restante-im/restante/internal/inbox"
 	"github.com/restante-im/restante/internal/mailserver"
 	"github.com/restante-im/restante/internal/node"
 	"github.com/restante-im/restante/internal/nodeaddr"
+	"github.com/restante-im/restante/internal/vault"
 	"github.com/restante-im/restante/internal/wire"
 )
 
@@ -24,6 +26,9 @@ func serve(ctx context.Context, version string, cfg config.Config, s cli.Streams
 		return err
 	}
 	opt.Out, opt.Log = s.Out, s.Log
+	if opt.Inbox != nil {
+		opt.Inbox.Ask = s.Passphrase
+	}
 	reload := make(chan node.Settings)
 	opt.Reload = reload
 	ctx, cancel := context.WithCancel(ctx)
@@ -72,10 +77,10 @@ func options(version string, cfg config.Config) (node.Options, error) {
 			MaxPeers: cfg.Network.MaxPeers, MaxPerPrefix: orNone(cfg.Network.MaxPeersPerPrefix),
 		},
 		Gossip: gossip.Config{
-			Full: cfg.Gossip.Interest == config.InterestFull || cfg.Mail.Enabled, Bridge: cfg.Network.Bridge,
+			Full: cfg.Gossip.Interest == config.InterestFull || cfg.Gossip.Interest == config.InterestAuto && !light(cfg) || cfg.Mail.Enabled, Bridge: cfg.Network.Bridge,
 			MinPoW: now.MinPoW, MaxSize: now.MaxSize,
 			PoolCount: now.Tune.PoolCount, PoolBytes: now.Tune.PoolBytes, MaxTTL: now.Tune.MaxTTL,
-			PostDelay: now.Tune.PostDelay, PeerRate: now.Tune.PeerRate, SourceRate: now.Tune.SourceRate,
+			PostDelay: now.Tune.PostDelay, RelayPerDay: now.Tune.RelayPerDay, PeerRate: now.Tune.PeerRate, SourceRate: now.Tune.SourceRate,
 		},
 	}
 	if cfg.Mail.Enabled {
@@ -84,6 +89,12 @@ func options(version string, cfg config.Config) (node.Options, error) {
 			Password: cfg.Mail.Password, ArchiveDir: cfg.Archive.Dir, ExplainSources: cfg.Mail.ExplainSources,
 		}
 		opt.MailSettings = now.Mail
+	}
+	if cfg.Inbox.Enabled {
+		opt.Inbox, opt.InboxSettings = &node.InboxOptions{File: cfg.InboxFile(), Key: keyModes[cfg.Inbox.Key], Cap: cfg.Inbox.Cap}, now.Inbox
+	}
+	if cfg.RPC.Listen != "" {
+		opt.RPC = &node.RPCOptions{Listen: cfg.RPC.Listen, Origins: cfg.RPC.Origins, TokenFile: cfg.RPCTokenFile()}
 	}
 	if usual, err := config.Default().Resolve(config.ThisPlatform()); err != nil || usual.RPC.IPC != cfg.RPC.IPC {
 		opt.Flags = " --ipc " + cfg.RPC.IPC
@@ -126,8 +137,15 @@ func settings(cfg config.Config) (s node.Settings, err error) {
 		MinPoW: g.MinPoW, MaxSize: int(g.MaxMessageSize),
 		Tune: gossip.Tune{
 			PoolCount: g.PoolMaxEnvelopes, PoolBytes: g.PoolMaxBytes, MaxTTL: g.MaxTTL, PostDelay: g.PostDelayMax,
-			PeerRate: float64(g.BytesPerSecondPerPeer), SourceRate: float64(g.BytesPerSecondPerPrefix),
+			PeerRate: float64(g.BytesPerSecondPerPeer), SourceRate: float64(g.BytesPerSecondPerPrefix), RelayPerDay: g.RelayPerDay,
 		},
+	}
+	if g.RelayPerDay == 0 && light(cfg) {
+		s.Tune.RelayPerDay = lightRelay
+	}
+	s.Inbox = inbox.Settings{
+		Servers: cfg.Inbox.Servers, Only: cfg.Inbox.Use == config.UseOnly, Alone: !cfg.Inbox.Compare, Since: cfg.Inbox.Since,
+		Keep: cfg.Inbox.Keep, SyncBudget: cfg.Inbox.SyncBudget,
 	}
 	s.Mail = mailSettings(cfg)
 	if s.Static, err = nodes(cfg.Network.Static, "network.static", nodeaddr.Parse); err != nil {
@@ -135,6 +153,17 @@ func settings(cfg config.Config) (s node.Settings, err error) {
 	}
 	s.Trusted, err = nodes(cfg.Network.Trusted, "network.trusted", nodeaddr.ParseIdentity)
 	return s, err
+}
+
+// light reports whether the node is there for its own user only: it takes and passes on no more than that needs.
+func light(cfg config.Config) bool { return cfg.Inbox.Enabled && !cfg.Mail.Enabled }
+
+// lightRelay is what such a node passes on for others in a day, if the configuration does not say.
+const lightRelay = 500 << 20
+
+// keyModes are the places of the inbox's key by their names in the configuration.
+var keyModes = map[string]vault.Mode{
+	config.KeyAuto: vault.Auto, config.KeyKeyring: vault.Keyring, config.KeyPassphrase: vault.Passphrase, config.KeyFile: vault.File,
 }
 
 // sourceRequests is how many connections' requests one address prefix may make.

@@ -50,7 +50,7 @@ type Gossip struct {
 	MaxTTL                  time.Duration
 	PoolMaxEnvelopes        int
 	PoolMaxBytes            int64  // bytes
-	Interest                string // InterestFull or InterestFilters
+	Interest                string // InterestAuto, InterestFull or InterestFilters
 	PostDelayMax            time.Duration
 	RelayPerDay             int64 // bytes passed on for others in a UTC day; 0 = no limit
 	BytesPerSecondPerPeer   int64 // 0 = no limit
@@ -59,6 +59,7 @@ type Gossip struct {
 
 // The values of Gossip.Interest.
 const (
+	InterestAuto    = "auto"    // InterestFilters for an inbox that is no mail server, else InterestFull
 	InterestFull    = "full"    // everything
 	InterestFilters = "filters" // what the filters in use ask for
 )

@@ -171,11 +171,11 @@ func gossipKeys() []Key {
 		row("gossip.pool_max_bytes", size(mib, 64*gib, false), 256*mib,
 			func(c *Config) *int64 { return &c.Gossip.PoolMaxBytes }, reload,
 			"Bytes of live envelopes kept in memory."),
-		row("gossip.interest", choice(InterestFull, InterestFilters), InterestFull,
+		row("gossip.interest", choice(InterestAuto, InterestFull, InterestFilters), InterestAuto,
 			func(c *Config) *string { return &c.Gossip.Interest }, restart,
 			"Which envelopes peers are asked to send: \"full\" asks for all and relays all, \"filters\" asks for "+
-				"those that the filters in use here may match, which saves traffic and tells peers something "+
-				"about you."),
+				"those that the filters and watches in use here may match, which saves traffic and tells peers something "+
+				"about you. \"auto\" is \"filters\" for an inbox that is no mail server, and \"full\" otherwise."),
 		row("gossip.post_delay_max", duration(0, time.Minute), 200*time.Millisecond,
 			func(c *Config) *time.Duration { return &c.Gossip.PostDelayMax }, reload,
 			"Own messages leave after a random delay of up to this, so that peers cannot tell them by their "+
@@ -184,7 +184,8 @@ func gossipKeys() []Key {
 			func(c *Config) *int64 { return &c.Gossip.RelayPerDay }, reload,
 			"Bytes that are passed on for others in a day (UTC). Beyond it, what comes is still taken for the filters "+
 				"and the mail server here, and own messages leave as always; nothing else is passed on until midnight, "+
-				"so that peers can tell which messages are yours. The count survives a restart.").
+				"so that peers can tell which messages are yours. The count survives a restart where there is an inbox. 0 is no "+
+				"limit, but 500MiB for an inbox that is no mail server; write a large number to lift that.").
 			example(`"500MiB"`),
 		row("gossip.bytes_per_second_per_peer", limit, 16*mib,
 			func(c *Config) *int64 { return &c.Gossip.BytesPerSecondPerPeer }, reload,

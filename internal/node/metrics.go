@@ -10,6 +10,7 @@ import (
 	"github.com/restante-im/restante/internal/devp2p"
 	"github.com/restante-im/restante/internal/envelope"
 	"github.com/restante-im/restante/internal/filter"
+	"github.com/restante-im/restante/internal/inbox"
 	"github.com/restante-im/restante/internal/mailserver"
 	"github.com/restante-im/restante/internal/ops"
 	"github.com/restante-im/restante/internal/relay"
@@ -22,6 +23,7 @@ type figures struct {
 	filter  filter.Stats
 	mail    mailserver.Stats // of a mail server
 	archive archive.Stats
+	inbox   inbox.Status
 }
 
 func (n *Node) figures() figures { return n.figuresOf(n.relay.Status()) }
@@ -31,15 +33,22 @@ func (n *Node) figuresOf(st relay.Status) figures {
 	if n.mail != nil {
 		f.mail, f.archive = n.mail.server.Stats(), n.mail.archive.Stats()
 	}
+	if n.inbox != nil {
+		f.inbox = n.inboxFigures()
+	}
 	return f
 }
 
 // rows are all metrics of this node.
 func (n *Node) rows() []row {
-	if n.mail == nil {
-		return slices.Concat(gossipRows(), otherRows())
+	rows := slices.Concat(gossipRows(), otherRows())
+	if n.mail != nil {
+		rows = append(rows, mailRows()...)
 	}
-	return slices.Concat(gossipRows(), otherRows(), mailRows())
+	if n.inbox != nil {
+		rows = append(rows, inboxRows()...)
+	}
+	return rows
 }
 
 // freshness is how long figures serve, so that a scrape of many metrics asks the parts once.

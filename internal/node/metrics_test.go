@@ -17,7 +17,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	for _, m := range regexp.MustCompile("(?m)^\\| `(restante_[a-z_]+)(?:\\{[a-z]+\\})?` \\| [a-z]+ \\| (.+) \\|$").FindAllStringSubmatch(string(text), -1) {
 		documented[m[1]] = m[2]
 	}
-	for _, r := range slices.Concat(gossipRows(), otherRows(), mailRows()) {
+	for _, r := range slices.Concat(gossipRows(), otherRows(), mailRows(), inboxRows()) {
 		if documented[r.name] != r.help && documented[r.name] != "" {
 			t.Errorf("%s is documented as %q, the program says %q", r.name, documented[r.name], r.help)
 		}
@@ -27,7 +27,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	}
 	for name := range documented {
 		found := false
-		for _, r := range slices.Concat(gossipRows(), otherRows(), mailRows()) {
+		for _, r := range slices.Concat(gossipRows(), otherRows(), mailRows(), inboxRows()) {
 			found = found || r.name == name
 		}
 		if !found {

@@ -2,8 +2,11 @@
 // the opposite order. What the parts do is theirs; here stands only who is connected to whom.
 //
 //	peers ── devp2p ── relay(session, wire, gossip) ── filter ── rpc ── programs
-//	            │              │
-//	            └─ mailnet ── mailserver ── archive/segment
+//	            │              │       │                          │
+//	            │              │       └─────── live mail ─── inbox(catchup, outbox, directory) ── store
+//	            │              │                                  │
+//	            └─ mailnet ── mailserver ── archive/segment       │
+//	                  └───────────── asks other mail servers ─────┘
 //
 // Fetch runs the smallest node that can ask a mail server.
 // Run may be called several times in one process, with different data directories.
@@ -29,6 +32,7 @@ import (
 	"github.com/restante-im/restante/internal/filter"
 	"github.com/restante-im/restante/internal/gossip"
 	"github.com/restante-im/restante/internal/health"
+	"github.com/restante-im/restante/internal/inbox"
 	"github.com/restante-im/restante/internal/keyring"
 	"github.com/restante-im/restante/internal/mail1"
 	"github.com/restante-im/restante/internal/mailnet"
@@ -57,9 +61,20 @@ type Options struct {
 	Mail         *MailOptions // nil when the node is no mail server
 	MailSettings MailSettings
 
+	Inbox         *InboxOptions // nil when the node keeps no inbox
+	InboxSettings inbox.Settings
+	RPC           *RPCOptions // HTTP and WebSocket; nil for the local socket only
+
 	Out    io.Writer // what the operator is told at the start
 	Log    *slog.Logger
 	Reload <-chan Settings // may be nil
+}
+
+// RPCOptions say where programs reach the node besides the local socket.
+type RPCOptions struct {
+	Listen    string   // address and port
+	Origins   []string // of web pages that may connect
+	TokenFile string   // made if it is missing
 }
 
 // Settings are what a running node takes over without a restart.
@@ -68,6 +83,7 @@ type Settings struct {
 	MaxSize int // bytes
 	Tune    gossip.Tune
 	Mail    MailSettings
+	Inbox   inbox.Settings
 	Static  []nodeaddr.Node
 	Trusted []nodeaddr.Node
 }
@@ -80,6 +96,7 @@ type Node struct {
 	relay   *relay.Relay
 	filters *filter.Set
 	mail    *mail // nil when the node is no mail server
+	inbox   *box  // nil when the node keeps no inbox
 	mailNet *mailnet.Net
 	network *devp2p.Server
 	stop    context.CancelFunc
@@ -124,6 +141,12 @@ func Run(ctx context.Context, opt Options) error {
 		defer n.closeMail()
 	}
 	n.mailNet = n.newMailNet(key)
+	if opt.Inbox != nil {
+		if err := n.openInbox(ctx); err != nil {
+			return err
+		}
+		defer n.closeInbox() // after the relay
+	}
 	n.startRelay()
 	defer n.relay.Close()
 
@@ -134,7 +157,7 @@ func Run(ctx context.Context, opt Options) error {
 	defer socket.Close()
 	server, err := rpc.New(rpc.Options{
 		Gossip: shell{n}, Admin: shell{n}, Health: n.health, Keys: keyring.New(rand.Reader), Filters: n.filters,
-		Members: n.memberDesk(), Archive: n.archiveDesk(),
+		Members: n.memberDesk(), Archive: n.archiveDesk(), Inbox: n.inboxDesk(), Requests: n.newRequests(nil),
 	})
 	if err != nil {
 		return err
@@ -150,10 +173,14 @@ func Run(ctx context.Context, opt Options) error {
 func (n *Node) startRelay() {
 	interest := &interest{}
 	n.filters = filter.New(filter.Options{Interest: interest})
-	n.relay = relay.New(relay.Config{
+	cfg := relay.Config{
 		Gossip: n.opt.Gossip, Dialects: n.opt.Dialects, Sinks: []relay.Sink{n.filters}, Keeper: n.keeper(), Mail: n.mailNet,
 		Now: time.Now, Log: n.opt.Log, Health: n.health,
-	})
+	}
+	if n.inbox != nil {
+		cfg.Sinks, cfg.Progress = append(cfg.Sinks, n.inbox), n.inbox.Accepted
+	}
+	n.relay = relay.New(cfg)
 	interest.relay = n.relay
 }
 
@@ -164,7 +191,7 @@ func (n *Node) listen(key []byte) error {
 	cfg.MaxPacket = relay.MaxPacket
 	cfg.Now, cfg.Log, cfg.OnEvent = time.Now, n.opt.Log, n.networkEvent
 	cfg.Protocols = gossipProtocols(n.opt.Dialects, n.relay)
-	if n.mail != nil {
+	if n.mail != nil || n.inbox != nil {
 		cfg.Protocols = append(cfg.Protocols, mailProtocol(n.mailNet))
 	}
 	var err error
@@ -203,8 +230,17 @@ func (n *Node) serve(ctx context.Context, server *rpc.Server, socket net.Listene
 		}
 		parts.run("metrics", func(ctx context.Context) error { return ops.Serve(ctx, l, handler) })
 	}
+	if n.opt.RPC != nil {
+		if err := n.serveWeb(parts, server); err != nil {
+			parts.stop()
+			return errors.Join(err, parts.wait())
+		}
+	}
 	if n.mail != nil {
 		parts.run("the archive's housekeeping", n.keepMailHouse)
+	}
+	if n.inbox != nil {
+		parts.run("the inbox", n.runInbox)
 	}
 	parts.run("housekeeping", func(ctx context.Context) error { n.housekeep(ctx); return nil })
 	n.welcome()
@@ -260,6 +296,9 @@ func (n *Node) housekeep(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		n.judge()
+		if n.inbox != nil {
+			n.inbox.saveRelayed(n)
+		}
 		select {
 		case <-ctx.Done():
 			return

@@ -20,8 +20,13 @@ const (
 func (n *Node) welcome() {
 	self := n.network.Self()
 	role := "a Whisper node that relays encrypted envelopes"
-	if n.mail != nil {
+	switch {
+	case n.mail != nil && n.inbox != nil:
+		role = "your inbox, and a mail server that relays and keeps encrypted envelopes"
+	case n.mail != nil:
 		role = "a mail server that relays and keeps encrypted envelopes"
+	case n.inbox != nil:
+		role = "your inbox"
 	}
 	fmt.Fprintf(n.opt.Out, "restante %s: %s\n\n", n.opt.Version, role)
 	fmt.Fprintf(n.opt.Out, "  address  %s\n", self.Node)
@@ -31,8 +36,15 @@ func (n *Node) welcome() {
 	if n.mail != nil {
 		fmt.Fprintf(n.opt.Out, "  archive  %s\n", n.opt.Mail.ArchiveDir)
 	}
+	if n.inbox != nil {
+		fmt.Fprintf(n.opt.Out, "  inbox    %s\n", n.opt.Inbox.File)
+	}
 	if n.opt.OpsListen != "" {
 		fmt.Fprintf(n.opt.Out, "  metrics  http://%s/metrics\n", n.opt.OpsListen)
+	}
+	if n.inbox != nil {
+		n.welcomeHome()
+		return
 	}
 	fmt.Fprintf(n.opt.Out, "\nTry in another terminal:\n\n"+
 		"  restante status%[1]s\n"+
@@ -44,8 +56,21 @@ func (n *Node) welcome() {
 	fmt.Fprintf(n.opt.Out, "\nOthers connect with `restante peers add ADDRESS`, and so do you with theirs. Stop with Ctrl-C.\n")
 }
 
+// welcomeHome tells the user of an inbox what to do next.
+func (n *Node) welcomeHome() {
+	fmt.Fprintf(n.opt.Out, "\nIn another terminal:\n\n"+
+		"  restante inbox servers add%[1]s LINK                                  a mail server that keeps mail for you\n"+
+		"  restante inbox watch%[1]s --topic-text hello --password hello         what to wait for\n"+
+		"  restante inbox messages%[1]s --follow                                 what has come\n"+
+		"  restante inbox status%[1]s                                            what is complete, and what is not\n"+
+		"\nStop with Ctrl-C; what comes meanwhile is fetched at the next start.\n", n.opt.Flags)
+}
+
 // networkEvent logs what happens to connections. Texts carry no addresses.
 func (n *Node) networkEvent(e devp2p.Event) {
+	if n.inbox != nil {
+		n.inboxEvent(e)
+	}
 	level := slog.LevelDebug
 	switch e.Kind {
 	case devp2p.PeerUp, devp2p.PeerDown, devp2p.NetworkChanged:
@@ -94,6 +119,9 @@ func (n *Node) apply(s Settings) {
 		n.mail.server.SetLimits(s.Mail.Limits)
 		n.mail.setRules(s.Mail.Rules)
 		n.mail.server.SetClosing(s.Mail.Closing)
+	}
+	if n.inbox != nil {
+		n.inbox.Apply(s.Inbox)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
