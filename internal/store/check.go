@@ -133,7 +133,7 @@ func (s *Store) copyTo(ctx context.Context, op, path string) error {
 		if s.backup != nil {
 			return fault.Errorf(op, fault.Busy, "another backup is being written; wait for its end")
 		}
-		s.backup, err = s.conn.BackupInit("main", s.uri(path)+"&hexkey="+hex.EncodeToString(s.opt.Key[:]))
+		s.backup, err = s.conn.BackupInit("main", uri(encrypted(""), path)+"&hexkey="+hex.EncodeToString(s.opt.Key[:]))
 		return err
 	})
 	if err != nil {

@@ -12,56 +12,42 @@ import (
 	"strings"
 
 	"github.com/ncruces/go-sqlite3"
-	_ "github.com/ncruces/go-sqlite3/vfs/adiantum" // registers the VFS that encrypts
 )
 
 const (
-	encrypting    = "adiantum"
 	ownerOnly     = 0o600
 	applicationID = 0x52737449 // of SQLite's header: which program's file it is
 )
 
-// The settings of a connection. auto_vacuum can only be chosen while the file is empty. Temporary tables stay in memory:
-// on disk they would be written under yet another key.
+// The settings of a connection. Temporary tables stay in memory: on disk they would be written under yet another key.
 const settings = `
 	PRAGMA locking_mode = EXCLUSIVE;
 	PRAGMA temp_store = MEMORY;
 	PRAGMA cache_size = -8192;
-	PRAGMA auto_vacuum = INCREMENTAL;
-	PRAGMA journal_mode = WAL;
 	PRAGMA synchronous = FULL;
 	PRAGMA fullfsync = ON;
 	PRAGMA wal_autocheckpoint = 1000;
 	PRAGMA journal_size_limit = 8388608;`
 
 func (s *Store) open() error {
-	if s.opt.VFS == "" {
-		if err := prepare(s.path); err != nil {
-			return err
-		}
-	}
-	var err error
-	if s.conn, err = sqlite3.Open(s.uri(s.path)); err != nil {
+	base, sync := "", func() error { return syncFolder(s.path) }
+	if s.opt.On != nil {
+		base, sync = s.opt.On.VFS, s.opt.On.Sync
+	} else if err := prepare(s.path); err != nil {
 		return err
 	}
-	// With a wrong key the log of an earlier crash looks empty, and closing would remove it. So nothing is tidied up
-	// before the first page could be read.
-	if _, err := s.conn.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, true); err != nil {
+	var err error
+	if s.conn, err = sqlite3.Open(uri(encrypted(base), s.path)); err != nil {
 		return err
 	}
 	if err := s.conn.Exec("PRAGMA hexkey = '" + hex.EncodeToString(s.opt.Key[:]) + "';" + settings); err != nil {
 		return err
 	}
-	if err := s.conn.Exec("SELECT count(*) FROM sqlite_schema"); err != nil {
+	if err := s.recover(); err != nil {
 		return err
 	}
-	if _, err := s.conn.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, false); err != nil {
+	if err := sync(); err != nil { // the file and its log were created; SQLite's own sync of a new file does not reach its name here
 		return err
-	}
-	if s.opt.VFS == "" {
-		if err := syncFolder(s.path); err != nil { // the file and its log were created in it
-			return err
-		}
 	}
 	if err := s.migrate(formats()); err != nil {
 		return err
@@ -72,18 +58,40 @@ func (s *Store) open() error {
 	})
 }
 
-// uri names a file for SQLite. Files that SQLite makes beside it get its mode.
-func (s *Store) uri(path string) string {
-	vfs := s.opt.VFS
-	if vfs == "" {
-		vfs = encrypting
+// recover reads the log that a crash left back into the file, and empties it. To write on at its end could tear its last
+// block, which after a crash may hold the end of a transaction that was reported as durable: a block of the encryption is
+// readable whole or not at all.
+//
+// With a wrong key that log looks empty, and SQLite would remove it when the connection closes. So that is forbidden until
+// the first page could be read.
+func (s *Store) recover() error {
+	if _, err := s.conn.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, true); err != nil {
+		return err
 	}
+	pages, _, err := s.number("PRAGMA page_count")
+	if err != nil {
+		return err
+	}
+	mode := "PRAGMA journal_mode = WAL; SELECT count(*) FROM sqlite_schema; PRAGMA wal_checkpoint(TRUNCATE)"
+	if pages == 0 {
+		mode = "PRAGMA auto_vacuum = INCREMENTAL;" + mode // can only be chosen while the file is empty
+	}
+	if err := s.conn.Exec(mode); err != nil {
+		return err
+	}
+	_, err = s.conn.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, false)
+	return err
+}
+
+// uri names a file for SQLite. Files that SQLite makes beside it get its mode.
+func uri(vfs, path string) string {
 	slashed := filepath.ToSlash(path)
 	if !strings.HasPrefix(slashed, "/") { // a Windows drive
 		slashed = "/" + slashed
 	}
-	u := url.URL{Scheme: "file", OmitHost: true, Path: slashed, RawQuery: url.Values{"vfs": {vfs}, "modeof": {path}}.Encode()}
-	return strings.ReplaceAll(u.String(), "+", "%20") // SQLite reads a plus as itself
+	query := url.Values{"vfs": {vfs}, "modeof": {path}}.Encode()
+	u := url.URL{Scheme: "file", OmitHost: true, Path: slashed, RawQuery: strings.ReplaceAll(query, "+", "%20")} // SQLite reads a plus as itself
+	return u.String()
 }
 
 // prepare makes an empty file where there is none, so that it is never readable for others, not even for a moment.
@@ -106,7 +114,7 @@ func prepare(path string) error {
 	return nil
 }
 
-// syncFolder makes new entries of the folder durable; SQLite's own sync of a new file does not reach it here.
+// syncFolder makes what was created and removed in a file's folder durable.
 func syncFolder(path string) error {
 	if runtime.GOOS == "windows" { // folders cannot be synced there
 		return nil

@@ -19,7 +19,13 @@ type Options struct {
 	Cap int64            // of the stored envelopes' bytes; 0: none
 	Now func() time.Time // when mail came; nil: time.Now
 	Log *slog.Logger     // nil: silent
-	VFS string           // for tests: a registered VFS, which encrypts; "": the operating system's files
+	On  *Disk            // for tests; nil: the operating system's files
+}
+
+// Disk is where a store's files are in place of the operating system's: in tests.
+type Disk struct {
+	VFS  string       // registered with SQLite; it encrypts
+	Sync func() error // makes the files' names durable
 }
 
 // Store is an open file. Close it; while it is open no other process can open it.
