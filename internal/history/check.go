@@ -15,7 +15,7 @@ const (
 	entryBytes = 48             // what an entry counts at servers towards the budget of a list
 	leastEntry = 40             // bytes that it takes at least
 	maxTries   = 2              // questions for an envelope
-	maxNamed   = 1 << 22        // entries of all lists
+	maxNamed   = 1 << 21        // entries of all lists
 	maxLost    = 1024           // envelopes that were named in vain, if fewer were handed over
 	spare      = 16             // packets of an answer by hash beyond one for each envelope
 )

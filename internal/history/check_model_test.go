@@ -250,19 +250,18 @@ func TestEveryCheckEnds(t *testing.T) {
 		end    history.End
 		kind   fault.Kind
 	}{
-		"endless forgeries":   {quirks{forged: true}, history.EndFailed, fault.Unavailable},
-		"endless repetitions": {quirks{known: 1000}, history.EndFailed, fault.Limit},
-		"endless circles":     {quirks{known: 300_000}, history.EndFailed, fault.Limit},
-		"does not get on":     {quirks{still: true}, history.EndFailed, fault.Corrupt},
-		"hands nothing over":  {quirks{unhanded: 1}, history.EndAssumed, 0},
-		"denies everything":   {quirks{unhanded: 1, denied: true}, history.EndAssumed, 0},
-		"stops early":         {quirks{early: 1}, history.EndComplete, 0},
-		"mute":                {quirks{mute: 1}, history.EndFailed, fault.Timeout},
-		"stops":               {quirks{silent: 1}, history.EndFailed, fault.Timeout},
-		"always busy":         {quirks{busy: 1}, history.EndFailed, fault.Busy},
-		"new epochs":          {quirks{newEpoch: 1}, history.EndFailed, fault.Corrupt},
-		"overrun":             {quirks{overrun: true}, history.EndFailed, fault.Corrupt},
-		"members only":        {quirks{refuse: fault.E("", fault.Denied, nil, "members only")}, history.EndFailed, fault.Denied},
+		"endless forgeries":  {quirks{forged: true}, history.EndFailed, fault.Unavailable},
+		"endless circles":    {quirks{known: 300_000}, history.EndFailed, fault.Limit},
+		"does not get on":    {quirks{still: true}, history.EndFailed, fault.Corrupt},
+		"hands nothing over": {quirks{unhanded: 1}, history.EndAssumed, 0},
+		"denies everything":  {quirks{unhanded: 1, denied: true}, history.EndAssumed, 0},
+		"stops early":        {quirks{early: 1}, history.EndComplete, 0},
+		"mute":               {quirks{mute: 1}, history.EndFailed, fault.Timeout},
+		"stops":              {quirks{silent: 1}, history.EndFailed, fault.Timeout},
+		"always busy":        {quirks{busy: 1}, history.EndFailed, fault.Busy},
+		"new epochs":         {quirks{newEpoch: 1}, history.EndFailed, fault.Corrupt},
+		"overrun":            {quirks{overrun: true}, history.EndFailed, fault.Corrupt},
+		"members only":       {quirks{refuse: fault.E("", fault.Denied, nil, "members only")}, history.EndFailed, fault.Denied},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -116,6 +116,19 @@ func TestThePositionWaits(t *testing.T) {
 	}
 }
 
+func TestACheckEndsWithTheConsumersError(t *testing.T) {
+	a, b := envelopeAt(1000, topics[0], 10), envelopeAt(1001, topics[0], 10)
+	s := beginCheck(t, history.Plan{}, lister)
+	s.hold = true
+	s.step(history.Proceed{})
+	s.answer(named(7, a, b), history.Ended{Through: 9})
+	s.answer(packet(a), packet(b))
+	s.step(history.Delivered{Err: fault.E("", fault.Unavailable, nil, "the disk is full")})
+	if r := s.report; r == nil || r.End != history.EndFailed || r.Resume.Arrival != 0 || r.Envelopes != 0 || len(s.pages) != 1 {
+		t.Errorf("%d pages, %+v", len(s.pages), r)
+	}
+}
+
 func TestAListPausesUntilItMayProceed(t *testing.T) {
 	s := beginCheck(t, history.Plan{}, lister)
 	n := 0

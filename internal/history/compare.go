@@ -1,8 +1,6 @@
 package history
 
 import (
-	"slices"
-
 	"github.com/restante-im/restante/internal/envelope"
 	"github.com/restante-im/restante/internal/fault"
 )
@@ -159,11 +157,15 @@ func (c *Check) listEnded(a *ask, e Ended) {
 // bodiesEnded gives up what the server says it does not have, or has failed to send twice.
 func (c *Check) bodiesEnded(a *ask, e Ended) {
 	c.report.Answered, c.retries = true, 0
+	missing := make(map[envelope.Hash]bool, len(e.Missing))
+	for _, h := range e.Missing {
+		missing[h] = true
+	}
 	c.giveBack(a, func(it *item) {
 		if !e.More {
 			it.tries++
 		}
-		if it.tries >= maxTries || slices.Contains(e.Missing, it.Hash) {
+		if it.tries >= maxTries || missing[it.Hash] {
 			it.state = passing
 			c.withheld = append(c.withheld, it.number)
 			c.vain++

@@ -11,13 +11,13 @@ type Answered struct {
 	Answer Answer
 }
 
-// Delivered answers a Deliver: the page is kept durably, or Err says why not, which ends the fetch.
+// Delivered answers a Deliver: the page is kept durably, or Err says why not, which ends the job.
 type Delivered struct{ Err error }
 
-// Stop ends the fetch.
+// Stop ends the job.
 type Stop struct{ Err error }
 
-// Tick says that only time has passed. The first one starts the fetch.
+// Tick says that only time has passed. The first event, of whichever kind, starts the job.
 type Tick struct{}
 
 // Looked answers a Lookup: which of its entries are had, durably. A wrong number of answers has no effect.
@@ -26,7 +26,7 @@ type Looked struct {
 	Have   []bool
 }
 
-// Proceed lets a Check fetch bodies from now on.
+// Proceed lets a Check fetch bodies from now on. A Fetch needs no leave.
 type Proceed struct{}
 
 func (Answered) event()  {}
@@ -62,7 +62,7 @@ type Lookup struct {
 	Entries []Entry
 }
 
-// Finish ends the fetch; no action follows it.
+// Finish ends the job; no action follows it.
 type Finish struct{ Report Report }
 
 func (Ask) action()     {}

@@ -48,7 +48,8 @@ type Plan struct {
 	After Position // where an earlier fetch of the same plan ended; the zero Position means the start
 
 	// Until bounds the form ByArrival: arrivals up to and including it, of the epoch of After or, without one, of the
-	// server's. 0 means no bound, and so it is after the server's archive has begun anew. The other forms ignore it.
+	// server's. 0 means no bound, and so it is after the server's archive has begun anew. Where After is not before it,
+	// nothing is asked. The other forms ignore it.
 	Until uint64
 
 	MinPoW  float64 // below is not delivered
@@ -230,7 +231,7 @@ type End uint8
 const (
 	EndFailed   End = iota // on the way: Report.Err says why
 	EndComplete            // the server said that this is all it has
-	EndAssumed             // nothing more came, but the server did not say that this is all, or it did not send all that it named
+	EndAssumed             // nothing more came, but the server did not say that this is all, or did not send all that it named
 	EndLimited             // at Plan.Limit or Plan.Budget; there may be more
 )
 
@@ -239,16 +240,16 @@ func (e End) String() string {
 	return [...]string{"failed", "complete", "assumed", "limited", "unknown"}[min(e, EndLimited+1)]
 }
 
-// Report is the result of a fetch, also of one that failed.
+// Report is the result of a job, also of one that failed.
 type Report struct {
 	End      End
 	Err      error    // of EndFailed, a fault
-	Form     Form     // the last one used
+	Form     Form     // the last one used; of a Check, Listing
 	Answered bool     // the server reacted to a question in any way but a refusal
 	Resume   Position // where to go on. By arrival also for what is new, after EndComplete; else zero when nothing is left
 
-	// The claim. By arrival: everything in (FirstArrival, LastArrival] of Epoch was considered. Otherwise LastArrival is
-	// 0 and the claim is about From to To, sent; To is not later than the start.
+	// The claim. By arrival and of a Check: everything in (FirstArrival, LastArrival] of Epoch was considered. Otherwise
+	// LastArrival is 0 and the claim is about From to To, sent; To is not later than the start.
 	Epoch                     [8]byte
 	FirstArrival, LastArrival uint64
 	From, To                  uint32
@@ -266,7 +267,7 @@ type Report struct {
 	// Of a Check. Discarded counts also what was only named.
 	Listed        uint64  // envelopes that the server named, each once
 	Fetched       uint64  // of those, bodies that we lacked, and got
-	Withheld      []Entry // named but not handed over, and recorded: the first MaxWithheld
+	Withheld      []Entry // named but not handed over, and delivered as such: the first MaxWithheld
 	WithheldCount uint64  // and how many there were
 	ListBytes     int64   // of lists; Received has them too
 	Lacking       int     // named, lacked and not fetched when it ended

@@ -19,7 +19,8 @@ func Run(ctx context.Context, t Transport, p Plan, deliver func(context.Context,
 }
 
 // RunJob runs any job over a transport, as Run does: a Check may fetch bodies from its start. lookup says which envelopes are
-// had, in the order of the entries, and its error ends the run; for a Fetch it may be nil.
+// had, in the order of the entries, and its error ends the run; for a Fetch it may be nil. It may be called while deliver
+// runs; its context ends with the job.
 func RunJob(ctx context.Context, t Transport, job Job, deliver func(context.Context, Page) error,
 	lookup func(context.Context, []Entry) ([]bool, error), clock func() time.Time) (Report, error) {
 	if clock == nil {

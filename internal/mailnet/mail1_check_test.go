@@ -3,6 +3,7 @@ package mailnet
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,7 +22,10 @@ func check(t *testing.T, c *mail1Conn, p history.Plan, have map[envelope.Hash]bo
 		t.Fatal(err)
 	}
 	var got []*envelope.Envelope
+	var mu sync.Mutex
 	report, err := history.RunJob(t.Context(), c.transport(), job, func(_ context.Context, page history.Page) error {
+		mu.Lock()
+		defer mu.Unlock()
 		for _, e := range page.Envelopes {
 			have[e.Hash()] = true
 		}
@@ -31,6 +35,8 @@ func check(t *testing.T, c *mail1Conn, p history.Plan, have map[envelope.Hash]bo
 		}
 		return nil
 	}, func(_ context.Context, list []history.Entry) ([]bool, error) {
+		mu.Lock()
+		defer mu.Unlock()
 		had := make([]bool, len(list))
 		for i, e := range list {
 			had[i] = have[e.Hash]

@@ -29,9 +29,11 @@ func FuzzConn(f *testing.F) {
 	list := []*envelope.Envelope{envelope.New(100, 50, topicA, []byte("data"), 0)}
 	f.Add(script(server, page, mail1.Cancel{ID: 1}, page))
 	f.Add(script(server, mail1.Hashes(page), mail1.Credit{ID: 1, Bytes: mail1.MaxAmount}, mail1.Credit{ID: 1, Bytes: mail1.MaxAmount}))
-	f.Add(script(server, mail1.Envelopes{ID: 1, Through: 5, List: list}, mail1.End{ID: 1, Through: 5, More: true}, mail1.HeldList{ID: 2, Until: []uint64{1<<64 - 1}}))
+	f.Add(script(server, mail1.Envelopes{ID: 1, Through: 5, List: list}, mail1.End{ID: 1, Through: 5, More: true}, mail1.HeldList{ID: 4, Until: []uint64{1<<64 - 1}}))
 	f.Add(script(server, mail1.Error{ID: 1, Kind: 200, Text: "x", RetryAfter: 1<<64 - 1}, mail1.Error{ID: 2, Kind: fault.Busy}))
 	f.Add(script(server, mail1.Fetch{ID: 1, Hashes: []envelope.Hash{{1}, {1}}}, mail1.Held{ID: 2, Hashes: []envelope.Hash{{1}}}, mail1.Join{ID: 3, Token: "x"}, server))
+	f.Add(script(server, mail1.HashList{ID: 2, Through: 5, List: []mail1.Listed{{Sent: 1<<32 - 1, Size: 1<<32 - 1}}}, mail1.End{ID: 2, Through: 5},
+		mail1.Envelopes{ID: 3, List: list}, mail1.End{ID: 3, Missing: []envelope.Hash{{1}, {2}}}))
 	f.Add(script(page))
 	f.Add([]byte{0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -65,7 +67,10 @@ func FuzzConn(f *testing.F) {
 			c.mu.Unlock()
 			if !asked && c.serves() {
 				asked = true
-				_, err := c.transport().Ask(history.ByArrival, history.Question{Credit: 1000}, func(history.Answer) {})
+				var err error
+				for _, form := range []history.Form{history.ByArrival, history.Listing, history.ByHash} { // requests 1 to 3
+					_, err = c.transport().Ask(form, history.Question{Credit: 1000, Hashes: []envelope.Hash{{1}}}, func(history.Answer) {})
+				}
 				go func() {
 					_, err := c.Held(t.Context(), []envelope.Hash{{1}})
 					lost <- err

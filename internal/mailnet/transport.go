@@ -28,9 +28,9 @@ func (r *Remote) Transport(seal Seal, form history.Form) (history.Transport, err
 // Held asks until when the peer keeps envelopes, by its word: the zero time for those that it does not have. The times
 // are in the order of the hashes. The error is a fault, or ctx's.
 func (r *Remote) Held(ctx context.Context, hashes []envelope.Hash) ([]time.Time, error) {
-	c := r.own()
-	if c == nil {
-		return nil, fault.E("held", fault.Invalid, nil, "this mail server does not speak mail/1, and so cannot say what it holds")
+	c, err := r.needed("held", "this mail server does not speak mail/1, and so cannot say what it holds")
+	if err != nil {
+		return nil, err
 	}
 	return c.Held(ctx, hashes)
 }
@@ -49,11 +49,24 @@ func (r *Remote) own() *mail1Conn {
 	return c
 }
 
+// needed is own, with an error instead of none.
+func (r *Remote) needed(op, otherwise string) (*mail1Conn, error) {
+	if c := r.own(); c != nil {
+		return c, nil
+	}
+	select {
+	case <-r.gone:
+		return nil, errGone(nil)
+	default:
+		return nil, fault.E(op, fault.Invalid, nil, otherwise)
+	}
+}
+
 // Join redeems an invitation's token, so that the peer serves us as a member.
 func (r *Remote) Join(ctx context.Context, token string) (Membership, error) {
-	c := r.own()
-	if c == nil {
-		return Membership{}, fault.E("join", fault.Invalid, nil, "this mail server knows no invitations: ask its operator to add your node by its key")
+	c, err := r.needed("join", "this mail server knows no invitations: ask its operator to add your node by its key")
+	if err != nil {
+		return Membership{}, err
 	}
 	return c.Join(ctx, token, "")
 }
