@@ -77,7 +77,7 @@ type Machine struct {
 	posts                map[envelope.Hash]*letter // under way
 
 	list  []nodeaddr.ID // servers that can be asked
-	known int
+	known int           // servers; below 0 while nobody has said
 	asks  map[nodeaddr.ID]*asking
 
 	actions []Action
@@ -119,7 +119,7 @@ func New(cfg Config, records [][]byte) (*Machine, []error) {
 		cfg.Rand = rand.Reader
 	}
 	m := &Machine{
-		cfg: cfg, letters: map[string]*letter{}, byHash: map[envelope.Hash]*letter{},
+		cfg: cfg, known: -1, letters: map[string]*letter{}, byHash: map[envelope.Hash]*letter{},
 		seals: map[uint64]*letter{}, posts: map[envelope.Hash]*letter{}, asks: map[nodeaddr.ID]*asking{},
 	}
 	var errs []error

@@ -3,6 +3,7 @@ package outbox
 import (
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
@@ -120,6 +121,8 @@ func unreadable(cause error) error {
 	return fault.E(recordOp, fault.Corrupt, cause, "the record of a letter is damaged and was left out: look whether it arrived, or send it again")
 }
 
+var errBounds = errors.New("a value is out of its bounds")
+
 // letter is the stored letter, or what about it cannot be.
 func (s *stored) letter() (*letter, error) {
 	state := slices.Index(stateNames[:], s.State)
@@ -128,9 +131,9 @@ func (s *stored) letter() (*letter, error) {
 		Letter: Letter{ID: s.ID, Topic: s.Topic, Payload: s.Payload, TTL: time.Duration(s.TTL) * time.Second, PoW: s.PoW, Until: s.Until.UTC()},
 		Size:   s.Size, State: State(max(state, 0)), Done: s.Done, Peers: min(max(s.Peers, 0), maxPeers), Err: s.Err, Created: s.Created.UTC(), Changed: s.Changed.UTC(),
 	}
-	if state < 0 || s.Size < 0 || s.Size > MaxPayload || len(s.Holders) > MaxHolders || len(s.Attempts) > MaxAttempts ||
+	if state < 0 || l.State == StateHeld && len(s.Holders) == 0 || s.Size < 0 || s.Size > MaxPayload || len(s.Holders) > MaxHolders || len(s.Attempts) > MaxAttempts ||
 		s.TTL < 1 || s.TTL > int64(MaxTTL/time.Second) || s.PoW < 0 || s.PoW > MaxPoW || s.ID == "" || len(s.ID) > MaxID {
-		return nil, unreadable(nil)
+		return nil, errBounds
 	}
 	if err := s.keys(&l.Letter); err != nil {
 		return nil, err
@@ -138,7 +141,7 @@ func (s *stored) letter() (*letter, error) {
 	for _, h := range s.Holders {
 		id, err := hex.DecodeString(h.Server)
 		if err != nil || len(id) != len(nodeaddr.ID{}) {
-			return nil, unreadable(err)
+			return nil, errBounds
 		}
 		how := HowSeen
 		if h.Told {
@@ -169,7 +172,7 @@ func (s *stored) keys(l *Letter) error {
 		return nil
 	}
 	if s.Size != len(s.Payload) || (s.Sym == "") == (s.To == "") {
-		return unreadable(nil)
+		return errBounds
 	}
 	if s.Sym != "" {
 		b, err := hex.DecodeString(s.Sym)

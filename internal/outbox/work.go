@@ -172,7 +172,7 @@ func (m *Machine) sealed(ev Sealed) {
 		}
 		return
 	}
-	l.env = ev.Envelope
+	l.env, l.Err = ev.Envelope, ""
 	m.attempt(l, Attempt{Hash: ev.Envelope.Hash(), Expires: time.Unix(int64(ev.Envelope.Expiry()), 0).UTC()})
 	if !l.alive(m.now) {
 		m.retry(l, "its envelope was dead before it could be sent: check this device's clock")
