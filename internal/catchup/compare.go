@@ -15,7 +15,6 @@ type shown struct {
 	list  map[envelope.Hash]sight
 	full  bool
 	visit uint32 // the last time that it was asked, of any of the topics: older mail may have been shown then
-	asked uint32 // in this round for the first time
 }
 
 type sight struct {

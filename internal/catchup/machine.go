@@ -189,11 +189,7 @@ func (m *Machine) forget() {
 			c.Closed = append(c.Closed, o.ID)
 		}
 	}
-	for _, h := range m.missingHashes(func(x *coverage.Missing) bool {
-		return len(x.Topics) > 0 && len(m.stillWanted(x.Topics)) == 0
-	}) {
-		c.Found = append(c.Found, h)
-	}
+	c.Found = m.missingHashes(func(x *coverage.Missing) bool { return len(x.Topics) > 0 && len(m.stillWanted(x.Topics)) == 0 })
 	if len(c.Claims)+len(c.Closed)+len(c.Found) > 0 {
 		m.commit(nil, c)
 	}

@@ -80,7 +80,7 @@ func (m *Machine) up(id nodeaddr.ID, caps history.Caps) {
 		m.online = m.now
 	}
 	m.note(s, directory.Connected{Caps: caps})
-	if s.stale && s.desired && (s.lists() || m.failures > 0) {
+	if m.round == nil && s.stale && s.desired && (s.lists() || m.failures > 0) {
 		m.soon(m.now)
 	}
 }
