@@ -141,8 +141,8 @@ func (a *inboxAPI) Events(ctx context.Context, kinds *[]string) (*gethrpc.Subscr
 	sub := notifier.CreateSubscription()
 	cancel := a.inbox.Subscribe(q.add)
 	go func() {
-		defer a.events.leave()
 		defer cancel()
+		defer a.events.leave()
 		a.pushEvents(notifier, sub, q)
 	}()
 	return sub, nil
