@@ -3,6 +3,7 @@
 //	geth6                a node driven by JSON on standard input (test/peers/README.md)
 //	geth6 relay|source|sink|ask        ends and a relay for load runs
 //	geth6 rpc|rpcload                  a node's JSON-RPC, and go-ethereum's own client of it
+//	geth6 client                       its shhclient, driven by JSON on standard input
 //	geth6 archive|crypto|mine|accept   go-ethereum's rates on this machine
 package main
 
@@ -37,6 +38,7 @@ var subcommands = map[string]func(args []string) error{
 	"crypto":  runCrypto,
 	"mine":    runMine,
 	"accept":  runAccept,
+	"client":  runClient,
 	"rpc":     runRPC,
 	"rpcload": runRPCLoad,
 }
