@@ -65,7 +65,7 @@ func (a *App) passphrase(file string) func(prompt string, isNew bool) (string, e
 			return "", fault.E(op, fault.Unavailable, nil,
 				"the inbox needs its passphrase, and nobody is there to type it: give --passphrase-file, or set "+envPassphrase)
 		}
-		text, err := a.Terminal.Secret(prompt)
+		text, err := a.Terminal.Secret(strings.TrimRight(prompt, ": ") + ": ")
 		if err != nil || !isNew {
 			return text, err
 		}

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/restante-im/restante/internal/catchup"
@@ -126,15 +127,30 @@ type BudgetShare struct {
 
 // inboxAPI is the namespace inbox. Without an inbox every method says so. Methods are in the files inbox*.go, by subject.
 type inboxAPI struct {
-	inbox  Inbox
-	keys   *keyring.Ring
-	bind   func(context.Context) (context.Context, context.CancelFunc) // ends work when the connection or the node does
-	events *eventDesk
+	inbox   Inbox
+	keys    *keyring.Ring
+	bind    func(context.Context) (context.Context, context.CancelFunc) // ends work when the connection or the node does
+	readers gate                                                        // of events
+	syncs   gate
 }
 
 func newInboxAPI(i Inbox, keys *keyring.Ring, bind func(context.Context) (context.Context, context.CancelFunc)) *inboxAPI {
-	return &inboxAPI{inbox: i, keys: keys, bind: bind, events: new(eventDesk)}
+	return &inboxAPI{inbox: i, keys: keys, bind: bind}
 }
+
+// gate counts who is inside.
+type gate struct{ inside atomic.Int32 }
+
+// enter reports whether there was room. Who entered must leave.
+func (g *gate) enter(most int32) bool {
+	if g.inside.Add(1) > most {
+		g.inside.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (g *gate) leave() { g.inside.Add(-1) }
 
 var errNoInbox = errors.New("this node keeps no inbox: start it with `restante up`, or set enabled = true under [inbox] in its configuration")
 

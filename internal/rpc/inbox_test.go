@@ -284,6 +284,23 @@ func TestSyncEndsWithItsConnection(t *testing.T) {
 	<-own.wait
 }
 
+func TestTooManySyncs(t *testing.T) {
+	own := &syncing{fakeInbox: newFakeInbox(), wait: make(chan struct{})}
+	st := start(t, func(o *rpc.Options) { o.Inbox = own })
+	w := st.dial(t)
+	for range rpc.MaxSyncs {
+		w.send(`{"jsonrpc":"2.0","id":1,"method":"inbox_sync","params":[]}`)
+		<-own.wait
+	}
+	if _, _, text := st.dial(t).call("inbox_sync"); !strings.HasPrefix(text, "32 catch-ups are asked for already") {
+		t.Error(text)
+	}
+	w.nc.Close()
+	for range rpc.MaxSyncs {
+		<-own.wait
+	}
+}
+
 func TestInboxEvents(t *testing.T) {
 	own := newFakeInbox()
 	st := start(t, withInbox(own))

@@ -52,28 +52,6 @@ func newEvent(e *inbox.Event, name naming) *InboxEvent {
 	return out
 }
 
-// eventDesk counts readers of events.
-type eventDesk struct {
-	mu      sync.Mutex
-	readers int
-}
-
-func (d *eventDesk) enter() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.readers >= MaxEventReaders {
-		return refuse(fault.Limit, "%d subscriptions of events are open already, the most that may be", MaxEventReaders)
-	}
-	d.readers++
-	return nil
-}
-
-func (d *eventDesk) leave() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.readers--
-}
-
 // eventQueue is what waits for one reader.
 type eventQueue struct {
 	kinds []string // empty: all
@@ -135,14 +113,14 @@ func (a *inboxAPI) Events(ctx context.Context, kinds *[]string) (*gethrpc.Subscr
 			return nil, public(refuse(fault.Invalid, "there are no events of the kind %.40q; allowed: %v", kind, inbox.EventKinds()))
 		}
 	}
-	if err := a.events.enter(); err != nil {
-		return nil, public(err)
+	if !a.readers.enter(MaxEventReaders) {
+		return nil, public(refuse(fault.Limit, "%d subscriptions of events are open already, the most that may be", MaxEventReaders))
 	}
 	sub := notifier.CreateSubscription()
 	cancel := a.inbox.Subscribe(q.add)
 	go func() {
 		defer cancel()
-		defer a.events.leave()
+		defer a.readers.leave()
 		a.pushEvents(notifier, sub, q)
 	}()
 	return sub, nil

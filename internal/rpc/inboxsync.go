@@ -77,6 +77,9 @@ func newProgress(p *catchup.Progress) *SyncProgress {
 	return &SyncProgress{ID: p.ID, New: p.New, Bytes: p.Bytes, Share: p.Share, Server: serverID(p.Server)}
 }
 
+// MaxSyncs is how many calls of inbox_sync may be open at a time.
+const MaxSyncs = 32
+
 // Sync catches up, and returns when that has ended, also when it failed on the way.
 func (a *inboxAPI) Sync(ctx context.Context, req *SyncRequest) (SyncReport, error) {
 	return inboxCall(ctx, a, func(ctx context.Context) (SyncReport, error) {
@@ -87,6 +90,10 @@ func (a *inboxAPI) Sync(ctx context.Context, req *SyncRequest) (SyncReport, erro
 				return SyncReport{}, err
 			}
 		}
+		if !a.syncs.enter(MaxSyncs) {
+			return SyncReport{}, refuse(fault.Busy, "%d catch-ups are asked for already, the most that may be: wait until one has ended", MaxSyncs)
+		}
+		defer a.syncs.leave()
 		r, err := a.inbox.Sync(ctx, o, nil)
 		if r.Began.IsZero() && err != nil {
 			return SyncReport{}, err

@@ -61,6 +61,7 @@ var inboxMethods = []describe{
 		errors: []string{
 			"maxBytes is N; allowed: a number from 0",
 			"N topics are named; allowed: 10000",
+			"32 catch-ups are asked for already, the most that may be: wait until one has ended",
 		},
 		ask:    `[{"maxBytes":20000000}]`,
 		answer: `{"id":1,"end":"agreed","text":"Complete: home and ffeeddcc agree that this is all.","new":118,"newBytes":98304,"bytes":105800,"left":0,"began":"2026-11-22T12:00:00Z","seconds":0.15,"firstEnvelope":0.02,"servers":[{"server":"63e8bec8b93105cf5a84c37dd25d55b5ce34d74d10bc0ebb2c917f0e92dea609","name":"home","role":"primary","form":"by arrival","end":"complete","envelopes":117,"new":117,"bytes":100560,"listBytes":0,"listed":0,"lacked":0,"fetched":0,"withheld":0,"firstAnswer":0.012,"seconds":0.15},{"server":"ffeeddcc00000000000000000000000000000000000000000000000000000000","name":"ffeeddcc","role":"second","form":"by arrival","end":"complete","envelopes":1,"new":1,"bytes":5240,"listBytes":4720,"listed":118,"lacked":0,"fetched":1,"withheld":0,"firstAnswer":0.015,"seconds":0.14}],"gaps":[]}`,
