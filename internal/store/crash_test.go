@@ -224,7 +224,7 @@ func (h *history) repeat(t *testing.T, s *store.Store, had content, where string
 // when the disk works again so does the store. After a power cut in such a life every step that had returned is there too.
 func TestFailingDisk(t *testing.T) {
 	rng := rand.New(rand.NewPCG(*seed, 8))
-	const steps = 30
+	const steps = 24
 	h := invent(rng, steps)
 	healthy, o := newDisk(), options()
 	o.On = healthy.mount(t)
@@ -267,7 +267,7 @@ func TestFailingDisk(t *testing.T) {
 	if err := errors.Join(s.Check(context.Background()), s.Close()); err != nil {
 		t.Error(err)
 	}
-	for clone := range *clones / 4 {
+	for clone := range *clones / 8 {
 		at := rng.IntN(d.now() + 1)
 		low, high := standing(spans, 0, at)
 		o.On = d.crash(at, rng).mount(t)

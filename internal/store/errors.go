@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"syscall"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -46,10 +47,10 @@ func (s *Store) explain(err error) (fault.Kind, string) {
 			"beside it with the same beginning away: a new one asks the mail servers for all that they still keep", s.path)
 	case is(sqlite3.FULL):
 		return fault.Unavailable, fmt.Sprintf("the disk that holds %s is full; nothing of this was stored: free some space", s.path)
-	case is(sqlite3.READONLY, sqlite3.CANTOPEN, sqlite3.PERM, fs.ErrPermission):
+	case is(sqlite3.READONLY, sqlite3.CANTOPEN, sqlite3.PERM, fs.ErrPermission, fs.ErrNotExist, fs.ErrInvalid, syscall.EISDIR):
 		return fault.Unavailable, fmt.Sprintf("the inbox file %s cannot be opened for writing; check that it and its folder "+
 			"exist and belong to you, and that the disk is not read-only", s.path)
-	case is(sqlite3.IOERR, fs.ErrNotExist, fs.ErrInvalid):
+	case is(sqlite3.IOERR) || errors.As(err, new(*fs.PathError)):
 		return fault.Unavailable, fmt.Sprintf("the disk that holds %s failed; nothing of this was stored: check the disk", s.path)
 	}
 	return fault.Internal, ""

@@ -3,7 +3,6 @@ package store
 import (
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
@@ -40,16 +39,13 @@ func (s *Store) open() error {
 	if s.conn, err = sqlite3.Open(uri(encrypted(base), s.path)); err != nil {
 		return err
 	}
-	if err := s.conn.Exec("PRAGMA hexkey = '" + hex.EncodeToString(s.opt.Key[:]) + "';" + settings); err != nil {
-		return err
-	}
-	if err := s.recover(); err != nil {
+	if err := s.unlock(); err != nil {
 		return err
 	}
 	if err := sync(); err != nil { // the file and its log were created; SQLite's own sync of a new file does not reach its name here
 		return err
 	}
-	if err := s.migrate(formats()); err != nil {
+	if err := s.migrate(append(formats(), s.opt.later...)); err != nil {
 		return err
 	}
 	return s.query("SELECT next, mail, bytes FROM state", nil, func(row *sqlite3.Stmt) error {
@@ -58,14 +54,17 @@ func (s *Store) open() error {
 	})
 }
 
-// recover reads the log that a crash left back into the file, and empties it. To write on at its end could tear its last
-// block, which after a crash may hold the end of a transaction that was reported as durable: a block of the encryption is
-// readable whole or not at all.
+// unlock gives the connection its key and settings, reads the log that a crash left back into the file, and empties it. To
+// write on at the log's end could tear its last block, which after a crash may hold the end of a transaction that was
+// reported as durable: a block of the encryption is readable whole or not at all.
 //
 // With a wrong key that log looks empty, and SQLite would remove it when the connection closes. So that is forbidden until
 // the first page could be read.
-func (s *Store) recover() error {
+func (s *Store) unlock() error {
 	if _, err := s.conn.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, true); err != nil {
+		return err
+	}
+	if err := s.conn.Exec("PRAGMA hexkey = '" + hex.EncodeToString(s.opt.Key[:]) + "';" + settings); err != nil {
 		return err
 	}
 	pages, _, err := s.number("PRAGMA page_count")
@@ -106,7 +105,7 @@ func prepare(path string) error {
 		return err
 	}
 	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%w: not a file", fs.ErrInvalid)
+		return fs.ErrInvalid
 	}
 	if runtime.GOOS != "windows" && info.Mode().Perm() != ownerOnly {
 		return f.Chmod(ownerOnly)

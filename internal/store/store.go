@@ -20,6 +20,8 @@ type Options struct {
 	Now func() time.Time // when mail came; nil: time.Now
 	Log *slog.Logger     // nil: silent
 	On  *Disk            // for tests; nil: the operating system's files
+
+	later []string // for tests: formats after the last one
 }
 
 // Disk is where a store's files are in place of the operating system's: in tests.

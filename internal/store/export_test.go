@@ -1,0 +1,7 @@
+package store
+
+// WithLater returns the options of a version that knows further formats.
+func WithLater(o Options, steps ...string) Options {
+	o.later = steps
+	return o
+}
