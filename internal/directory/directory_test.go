@@ -168,10 +168,10 @@ func (s *story) event(word string, args []string) directory.Event {
 		return directory.ConnectionLost{Err: failure(args)}
 	case "unreachable":
 		return directory.ConnectFailed{Err: fault.E("", fault.Unavailable, nil, "connection refused")}
-	case "answered": // FIRST LAST [BYTES]
+	case "answered": // FIRST LAST [BYTES ENVELOPES]
 		ev := directory.Answered{First: duration(s.t, args[0]), Last: duration(s.t, args[1])}
 		if len(args) > 2 {
-			ev.Bytes = int64(number(s.t, args[2]))
+			ev.Bytes, ev.Envelopes = int64(number(s.t, args[2])), number(s.t, args[3])
 		}
 		return ev
 	case "failed":

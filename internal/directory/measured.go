@@ -41,6 +41,7 @@ type measured struct {
 
 	day                    int64 // UTC, since 1970, that bytesToday is about
 	bytesToday, bytesTotal int64
+	envelopes              int64
 }
 
 // said is what a server says of itself.
@@ -192,6 +193,7 @@ func (s *server) noteAnswer(now time.Time, ev Answered) {
 	n := min(max(ev.Bytes, 0), maxCount)
 	s.bytesToday = min(s.bytesToday+n, maxBytes)
 	s.bytesTotal = min(s.bytesTotal+n, maxBytes)
+	s.envelopes = min(s.envelopes+int64(min(max(ev.Envelopes, 0), maxCount)), maxBytes)
 	s.cool.answered(now)
 }
 

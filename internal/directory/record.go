@@ -50,6 +50,7 @@ type stored struct {
 	Day         int64           `json:"day,omitempty"`
 	BytesToday  int64           `json:"bytesToday,omitempty"`
 	BytesTotal  int64           `json:"bytesTotal,omitempty"`
+	Envelopes   int64           `json:"envelopes,omitempty"`
 }
 
 type settings struct {
@@ -102,7 +103,7 @@ func (s *server) record() Record {
 		Paused: s.Paused, Preferred: s.Preferred, Added: s.Added, Token: s.Token, Password: s.Password, Note: s.Note,
 		Client: s.client, Said: s.said, LastSuccess: s.lastSuccess, LastFailure: s.lastFailure, LastError: s.lastError,
 		JoinError: s.joinError, Cool: s.cool, Answers: s.answers, First: s.first, Last: s.last, Compared: s.compared,
-		Day: s.day, BytesToday: s.bytesToday, BytesTotal: s.bytesTotal,
+		Day: s.day, BytesToday: s.bytesToday, BytesTotal: s.bytesTotal, Envelopes: s.envelopes,
 	})
 }
 
@@ -207,6 +208,7 @@ func (t *stored) server() (*server, error) {
 		lastError: clean(t.LastError, maxText), joinError: clean(t.JoinError, maxText),
 		cool: t.Cool, answers: lastOf(t.Answers), first: lastOf(t.First), last: lastOf(t.Last), compared: lastOf(t.Compared),
 		day: t.Day, bytesToday: within(t.BytesToday, maxBytes), bytesTotal: within(t.BytesTotal, maxBytes),
+		envelopes: within(t.Envelopes, maxBytes),
 	}
 	m.said.Name, m.said.Closing = clean(m.said.Name, MaxName), sane(m.said.Closing)
 	m.said.Keep, m.said.Age = max(m.said.Keep, 0), max(m.said.Age, 0)

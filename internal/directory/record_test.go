@@ -57,7 +57,7 @@ func TestOldRecord(t *testing.T) {
 		// It is cooling down, but nobody else is left.
 		Answered: 1, Asked: 2, FirstP50: 100 * time.Millisecond, FirstP95: 100 * time.Millisecond, LastP50: time.Second,
 		Completeness: 0.5, Compared: 3, Lacked: 1, Withheld: 1, Keep: 72 * time.Hour, Age: 720 * time.Hour, MembersOnly: true, Closing: start.Add(24 * time.Hour),
-		BytesToday: 10, BytesTotal: 20,
+		BytesToday: 10, BytesTotal: 20, Envelopes: 2,
 	}
 	if diff := cmp.Diff(want, v, cmp.Comparer(sameNode)); diff != "" {
 		t.Error(diff)

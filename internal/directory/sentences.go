@@ -26,7 +26,7 @@ func (d *Directory) sentences(now time.Time, s *server, v *View) []Sentence {
 	}
 	add("membership", membershipText(s, v))
 	if v.BytesTotal > 0 {
-		add("bytes", "sent "+size(v.BytesToday)+" today and "+size(v.BytesTotal)+" in all")
+		add("bytes", "sent "+count(int(v.Envelopes), "envelope")+" and "+size(v.BytesTotal)+" in all, "+size(v.BytesToday)+" today")
 	}
 	return list
 }

@@ -49,6 +49,7 @@ type View struct {
 	Closing                     time.Time
 	MembersOnly, Member         bool
 	BytesToday, BytesTotal      int64
+	Envelopes                   int64 // handed over, in all
 	Sentences                   []Sentence
 }
 
@@ -94,7 +95,7 @@ func (d *Directory) view(now time.Time, s *server, roles map[nodeaddr.ID]Role, a
 		Answered: answered, Asked: asked, FirstP50: quantile(s.first, 0.5), FirstP95: quantile(s.first, 0.95), LastP50: quantile(s.last, 0.5),
 		Completeness: share, Compared: sum.Of, Lacked: sum.Lacked, Withheld: sum.Withheld,
 		Keep: s.said.Keep, Age: s.said.Age, Closing: s.said.Closing, MembersOnly: s.said.MembersOnly, Member: s.said.Member,
-		BytesTotal: s.bytesTotal,
+		BytesTotal: s.bytesTotal, Envelopes: s.envelopes,
 	}
 	if s.day == now.Unix()/(24*3600) {
 		v.BytesToday = s.bytesToday

@@ -74,12 +74,13 @@ func TestLetters(t *testing.T) {
 				t.Fatalf("the first action is %T", actions[0])
 			}
 			again, _ := newMachine(t, save.Data).Find(e.ID)
-			now, _ := m.Find(e.ID)
-			if diff := cmp.Diff(now, again, cmp.Comparer(sameSym), cmp.Comparer(samePrivate)); diff != "" && again.Next.IsZero() == now.Next.IsZero() {
-				t.Error(diff)
-			}
 			if string(again.Payload) != string(l.Payload) {
 				t.Error("the payload was not stored")
+			}
+			again.Payload, e.Payload = nil, nil // large
+			again.Next, again.Text, e.Text = time.Time{}, "", ""
+			if diff := cmp.Diff(e, again, cmp.Comparer(sameSym), cmp.Comparer(samePrivate)); diff != "" {
+				t.Error(diff)
 			}
 			same := l
 			same.ID = e.ID
