@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"io"
@@ -236,8 +237,8 @@ func seedOf(r io.Reader) uint64 {
 
 // nameOf is what people call a mail server.
 func (in *Inbox) nameOf(id nodeaddr.ID) string {
-	if e, ok := in.servers.Entry(id); ok && e.Name != "" {
-		return e.Name
+	if v, ok := in.servers.View(in.opt.Now(), id); ok {
+		return cmp.Or(v.Name, v.CallsItself, id.Short())
 	}
 	return id.Short()
 }
