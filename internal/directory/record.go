@@ -122,7 +122,8 @@ func (d *Directory) Load(list []Record) []error {
 		}
 	}
 	if d.only != (nodeaddr.ID{}) && d.servers[d.only] == nil {
-		errs = append(errs, fault.Errorf(loadOp, fault.Corrupt, "the only mail server that may be asked, %s, could not be read: add it again or allow others", d.only.Short()))
+		errs = append(errs, fault.Errorf(loadOp, fault.Corrupt,
+			"the only mail server that may be asked, %s, could not be read: add it again or allow others", d.only.Short()))
 	}
 	return errs
 }
@@ -164,7 +165,8 @@ func decode(r Record, v any, ver *int) error {
 		return unreadable(r, err)
 	}
 	if *ver > version {
-		return fault.Errorf(loadOp, fault.Invalid, "the record of mail server %s was written by a newer version: it is left out until you update", short(r.ID))
+		return fault.Errorf(loadOp, fault.Invalid,
+			"the record of mail server %s was written by a newer version: it is left out until you update", short(r.ID))
 	}
 	if *ver < 1 {
 		return unreadable(r, nil)

@@ -185,7 +185,8 @@ func (m *Machine) Send(now time.Time, spec Letter) (Entry, []Action, error) {
 		return Entry{}, nil, fault.E(letterOp, fault.Internal, nil, "the random numbers repeat themselves")
 	}
 	if m.open >= MaxOpen || m.openBytes+len(spec.Payload) > MaxBytes {
-		return Entry{}, nil, fault.Errorf(letterOp, fault.Limit, "%d letters with %d bytes are under way, and no more fit: wait until some are held, or give some up", m.open, m.openBytes)
+		return Entry{}, nil, fault.Errorf(letterOp, fault.Limit,
+			"%d letters with %d bytes are under way, and no more fit: wait until some are held, or give some up", m.open, m.openBytes)
 	}
 	l := &letter{Entry: Entry{Letter: spec, Size: len(spec.Payload), Created: m.now, Changed: m.now}, digestOf: digest}
 	m.take(l)

@@ -15,7 +15,8 @@ import (
 
 const version = 1 // raised when an older program must not read a record
 
-// stored is a letter as it is written, its keys and payload included until it is done. Fields may be added; a program that does not know one passes over it.
+// stored is a letter as it is written, its keys and payload included until it is done. Fields may be added; a program that
+// does not know one passes over it.
 type stored struct {
 	Version int            `json:"version"`
 	ID      string         `json:"id"`
@@ -128,10 +129,14 @@ func (s *stored) letter() (*letter, error) {
 	state := slices.Index(stateNames[:], s.State)
 	l := &letter{digestOf: s.Digest, heldSince: s.HeldSince}
 	l.Entry = Entry{
-		Letter: Letter{ID: s.ID, Topic: s.Topic, Payload: s.Payload, TTL: time.Duration(s.TTL) * time.Second, PoW: s.PoW, Until: s.Until.UTC()},
-		Size:   s.Size, State: State(max(state, 0)), Done: s.Done, Peers: min(max(s.Peers, 0), maxPeers), Err: s.Err, Created: s.Created.UTC(), Changed: s.Changed.UTC(),
+		Letter: Letter{
+			ID: s.ID, Topic: s.Topic, Payload: s.Payload, TTL: time.Duration(s.TTL) * time.Second, PoW: s.PoW, Until: s.Until.UTC(),
+		},
+		Size: s.Size, State: State(max(state, 0)), Done: s.Done, Peers: min(max(s.Peers, 0), maxPeers),
+		Err: s.Err, Created: s.Created.UTC(), Changed: s.Changed.UTC(),
 	}
-	if state < 0 || l.State == StateHeld && len(s.Holders) == 0 || s.Size < 0 || s.Size > MaxPayload || len(s.Holders) > MaxHolders || len(s.Attempts) > MaxAttempts ||
+	if state < 0 || l.State == StateHeld && len(s.Holders) == 0 || s.Size < 0 || s.Size > MaxPayload ||
+		len(s.Holders) > MaxHolders || len(s.Attempts) > MaxAttempts ||
 		s.TTL < 1 || s.TTL > int64(MaxTTL/time.Second) || s.PoW < 0 || s.PoW > MaxPoW || s.ID == "" || len(s.ID) > MaxID {
 		return nil, errBounds
 	}
