@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
-	"testing"
 
 	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/vfs"
@@ -53,7 +52,7 @@ func newDisk() *disk { return &disk{files: map[string]*file{}} }
 var mounted atomic.Int64
 
 // mount makes the disk known to SQLite.
-func (d *disk) mount(t testing.TB) *store.Disk {
+func (d *disk) mount(t interface{ Cleanup(func()) }) *store.Disk {
 	name := fmt.Sprintf("disk-%d", mounted.Add(1))
 	vfs.Register(name, d)
 	t.Cleanup(func() {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"maps"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -85,13 +84,11 @@ func (m *model) drop(gone func(seq uint64, topic envelope.Topic) bool) {
 
 // TestModel does random things to a store and to the model, and finds the same in both.
 func TestModel(t *testing.T) {
-	dir := t.TempDir()
-	runs := 0
 	rapid.Check(t, func(t *rapid.T) {
-		runs++
 		ctx, c := context.Background(), &clock{start}
-		path, o := filepath.Join(dir, time.Duration(runs).String()), store.Options{Key: key, Cap: modelCap, Now: c.now}
-		s, err := store.Open(path, o)
+		d := newDisk()
+		o := store.Options{Key: key, Cap: modelCap, Now: c.now, On: d.mount(t)}
+		s, err := store.Open(inbox, o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -136,7 +133,7 @@ func TestModel(t *testing.T) {
 				if err := s.Close(); err != nil {
 					t.Fatal(err)
 				}
-				if s, err = store.Open(path, o); err != nil {
+				if s, err = store.Open(inbox, o); err != nil {
 					t.Fatal(err)
 				}
 			},
