@@ -31,7 +31,7 @@ func (m *Machine) claims(j *job) []coverage.Claim {
 		case rep.LastArrival < p.arrival:
 			continue // nothing that it said goes beyond what is known
 		}
-		c.From = max(m.keptSince(j.lane.server, visit, p.until > 0), c.Since)
+		c.From = max(m.keptSince(j.lane.server, visit, p.until > 0), visit, c.Since)
 		if j.until == 0 {
 			c.To = max(second(j.began), 1)
 		} else {
@@ -46,16 +46,16 @@ func (m *Machine) claims(j *job) []coverage.Claim {
 // without our having seen it. It is 0 when nothing was.
 func (m *Machine) keptSince(s *server, visit uint32, visited bool) uint32 {
 	now := m.second()
-	keep := uint32(min(int64(s.caps.Keep.Seconds()), int64(now)))
-	if visited && now-min(visit, now) <= keep {
+	promised := second(m.now.Add(-s.caps.Keep)) // what came since is there
+	if visited && visit >= promised {
 		return 0
 	}
-	oldest := uint32(0)
-	switch {
-	case !s.caps.Oldest.IsZero():
+	oldest := now // an empty archive cannot say what it had
+	if !s.caps.Oldest.IsZero() {
 		oldest = second(s.caps.Oldest)
-	case s.caps.Next > 1:
-		oldest = now // it had something, and has nothing now
+		if oldest < promised { // it may have deleted on since it said so
+			oldest = min(second(s.caps.Oldest.Add(m.now.Sub(s.said))), promised)
+		}
 	}
 	if int64(oldest) <= int64(visit)+1 {
 		return 0

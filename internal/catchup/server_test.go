@@ -30,6 +30,7 @@ type mailServer struct {
 	dial      time.Duration
 	omits     func(envelope.Hash) bool // never shown
 	withholds func(envelope.Hash) bool // named and not handed over
+	hid       map[envelope.Hash]bool   // that it did not hand over when it could have
 	keep      time.Duration
 	maxTopics int
 
@@ -75,10 +76,13 @@ func (s *mailServer) caps() history.Caps {
 	return c
 }
 
-// put stores an envelope that arrived so long ago; the last one arrived before.
+// put stores an envelope that arrives now or, before the client is there, arrived so long ago; the last one arrived before.
 func (s *mailServer) put(env *envelope.Envelope, ago time.Duration) {
 	s.next++
-	at := s.w.now.Add(-ago)
+	at := s.w.now
+	if s.w.machine == nil {
+		at = at.Add(-ago)
+	}
 	if n := len(s.list); n > 0 && at.Before(s.list[n-1].at) {
 		at = s.list[n-1].at
 	}
@@ -158,7 +162,9 @@ func (s *mailServer) matching(q history.Question) []stored {
 	return list
 }
 
-func (s *mailServer) omitted(env *envelope.Envelope) bool { return s.omits != nil && s.omits(env.Hash()) }
+func (s *mailServer) omitted(env *envelope.Envelope) bool {
+	return s.omits != nil && s.omits(env.Hash())
+}
 
 func (s *mailServer) ask(a catchup.Ask) {
 	if s.open != nil {
@@ -249,7 +255,14 @@ func (s *mailServer) byArrival(form history.Form, q history.Question) {
 }
 
 func (s *mailServer) withheld(env *envelope.Envelope) bool {
-	return s.withholds != nil && s.withholds(env.Hash())
+	if s.withholds == nil || !s.withholds(env.Hash()) {
+		return false
+	}
+	if s.hid == nil {
+		s.hid = map[envelope.Hash]bool{}
+	}
+	s.hid[env.Hash()] = true
+	return true
 }
 
 func (s *mailServer) byHash(q history.Question) {

@@ -23,11 +23,15 @@ const (
 	maxDesired = 4 // in all
 )
 
+// maxServers is how many are remembered besides those in use.
+const maxServers = 256
+
 // server is what is known of one now.
 type server struct {
 	id      nodeaddr.ID
 	up      bool
 	caps    history.Caps
+	said    time.Time // when it said so
 	desired bool      // Connect was said, and Disconnect was not
 	dialed  time.Time // since when it is to be connected and is not
 	stale   bool      // there was a reason to ask it since it was asked last
@@ -60,8 +64,11 @@ func (m *Machine) candidates(list []directory.Choice) {
 	m.tidy()
 }
 
-// tidy forgets servers that are nobody's any more.
+// tidy forgets servers that are nobody's any more, once they are many: who comes back is not asked again for that.
 func (m *Machine) tidy() {
+	if len(m.servers) <= maxServers {
+		return
+	}
 	for id, s := range m.servers {
 		if !s.up && !s.desired && !m.isCandidate(id) && (m.round == nil || m.round.lane(s) == nil) {
 			delete(m.servers, id)
@@ -75,7 +82,7 @@ func (m *Machine) isCandidate(id nodeaddr.ID) bool {
 
 func (m *Machine) up(id nodeaddr.ID, caps history.Caps) {
 	s := m.server(id)
-	s.up, s.caps, s.dialed = true, caps, time.Time{}
+	s.up, s.caps, s.said, s.dialed = true, caps, m.now, time.Time{}
 	if m.online.IsZero() {
 		m.online = m.now
 	}

@@ -73,8 +73,8 @@ func (m *Machine) places(s *server, topics []envelope.Topic) []place {
 	return list
 }
 
-// byArrival finds the next question to a server that answers by arrival. The topics that lag behind are asked up to where
-// the others are; then all are one question, and so they are the next time.
+// byArrival finds the next question to a server that answers by arrival. Topics without a position come first. Of the
+// others, those that lag behind are asked up to where the rest is; then all are one question, and so they are the next time.
 func (m *Machine) byArrival(l *lane, topics []envelope.Topic) (*job, error) {
 	if len(topics) > maxTopics(l.server) {
 		return m.byParts(l, topics)
@@ -82,17 +82,14 @@ func (m *Machine) byArrival(l *lane, topics []envelope.Topic) (*job, error) {
 	if !slices.ContainsFunc(topics, func(t envelope.Topic) bool { return !l.did[t] }) {
 		return nil, nil
 	}
-	list := m.places(l.server, topics)
-	head := uint64(0)
-	for _, p := range list {
-		head = max(head, p.arrival)
+	list := slices.DeleteFunc(m.places(l.server, topics), func(p place) bool { return l.did[p.topic] })
+	if fresh := slices.DeleteFunc(slices.Clone(list), func(p place) bool { return p.known }); len(fresh) > 0 {
+		return m.arrivalJob(l, lowest(fresh, func(p place) uint64 { return uint64(p.from) }), 0)
 	}
-	if head == 0 { // from the start: each group for as long as it is waited for
-		list = slices.DeleteFunc(list, func(p place) bool { return l.did[p.topic] })
-		return m.arrivalJob(l, lowest(list), 0)
-	}
-	if behind := slices.DeleteFunc(slices.Clone(list), func(p place) bool { return p.arrival == head }); len(behind) > 0 {
-		return m.arrivalJob(l, lowest(behind), head)
+	arrival := func(p place) uint64 { return p.arrival }
+	head := arrival(slices.MaxFunc(list, func(a, b place) int { return cmp.Compare(a.arrival, b.arrival) }))
+	if behind := lowest(list, arrival); behind[0].arrival < head {
+		return m.arrivalJob(l, behind, head)
 	}
 	return m.arrivalJob(l, list, 0)
 }
@@ -114,16 +111,10 @@ func maxTopics(s *server) int {
 	return cellSize
 }
 
-// lowest returns the places that are one question with the one that is the furthest behind.
-func lowest(list []place) []place {
-	order := func(a, b place) int { // positions beyond 0 are one question whatever the range: little comes late
-		if a.arrival == 0 && b.arrival == 0 {
-			return cmp.Compare(a.from, b.from)
-		}
-		return cmp.Compare(a.arrival, b.arrival)
-	}
-	first := slices.MinFunc(list, order)
-	return slices.DeleteFunc(slices.Clone(list), func(p place) bool { return order(p, first) != 0 })
+// lowest returns the places that come first by a measure.
+func lowest(list []place, by func(place) uint64) []place {
+	least := by(slices.MinFunc(list, func(a, b place) int { return cmp.Compare(by(a), by(b)) }))
+	return slices.DeleteFunc(slices.Clone(list), func(p place) bool { return by(p) != least })
 }
 
 // arrivalJob asks one question; until is 0 for everything.
@@ -140,7 +131,7 @@ func (m *Machine) arrivalJob(l *lane, list []place, until uint64) (*job, error) 
 	}
 	plan := m.planFor(l, j.topics, j.from, 0)
 	plan.Until = until
-	if list[0].arrival > 0 || list[0].known {
+	if list[0].known {
 		plan.After = history.Position{Form: history.ByArrival, Epoch: s.caps.Epoch, Arrival: list[0].arrival}
 	}
 	caps := s.caps

@@ -170,28 +170,30 @@ func joinExact(a, b Claim) (Claim, bool) {
 	if max(a.First, b.First) > min(a.Through, b.Through) {
 		return Claim{}, false // arrivals in between were not considered
 	}
-	if a.says() && b.says() && max(a.From, b.From) > after(min(a.To, b.To)) {
-		return Claim{}, false // there is a hole between them
-	}
-	if a.First > b.First || a.First == b.First && a.Through < b.Through {
+	if cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(b.Through, a.Through), cmp.Compare(a.Since, b.Since)) > 0 {
 		a, b = b, a
 	}
 	joined := a
-	switch {
-	case a.Through >= b.Through && a.Since <= b.Since: // a considered all that b did
-		if b.says() && a.says() {
-			joined.From = min(a.From, b.From)
-		} else if b.says() {
-			joined.From = b.From
-		}
-	case a.says() && b.From > a.To: // what follows begins with a hole
-		return Claim{}, false
-	default:
-		joined.Through = max(a.Through, b.Through)
-		joined.Since, joined.From = max(a.Since, b.Since), max(a.From, b.From)
+	joined.Through, joined.Asked = max(a.Through, b.Through), later(a, b)
+	if a.Through < b.Through || a.Since > b.Since { // neither considered all that the other did
+		joined.Since = max(a.Since, b.Since)
 	}
-	joined.To = max(a.To, b.To)
-	joined.Asked = later(a, b)
+	switch {
+	case a.says() && b.says():
+		if max(a.From, b.From) > after(min(a.To, b.To)) {
+			return Claim{}, false
+		}
+		joined.From, joined.To = min(a.From, b.From), max(a.To, b.To)
+	case a.says():
+		if b.From > after(a.To) {
+			return Claim{}, false
+		}
+	case b.says():
+		joined.From, joined.To = b.From, b.To
+	default:
+		joined.From = max(a.From, b.From)
+	}
+	joined.From = max(joined.From, joined.Since)
 	return joined, true
 }
 
