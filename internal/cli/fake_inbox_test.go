@@ -151,7 +151,7 @@ func inboxAnswers() map[string]string {
 	lobby := `{"id":"` + lobbyWatch + `","name":"lobby","topics":["0x5a4ea131"],"since":1795262400,"rank":0,"key":"symmetric","created":"2026-11-22T12:00:00Z"}`
 	home := `{"id":"` + homeServer + `","enode":"enode://0a0b@192.0.2.1:30303","name":"home","origin":"hand","used":"primary","connected":true,"preferred":true,
 		"sentences":[{"topic":"connection","text":"Connected for 2 hours."},{"topic":"completeness","text":"It had all of 1200 envelopes.\u001b[2J"}]}`
-	far := `{"id":"` + farServer + `","enode":"enode://0a0c@192.0.2.2:30303","origin":"link","used":"unused","suggested":true,"paused":true,"sentences":[]}`
+	far := `{"id":"` + farServer + `","enode":"enode://0a0c@192.0.2.2:30303","callsItself":"South","origin":"link","used":"unused","suggested":true,"paused":true,"sentences":[]}`
 	return map[string]string{
 		"inbox_status": `{"protection":"passphrase","file":"/data/inbox.db","fileBytes":1258291,"mail":1200,"mailBytes":987654,"cap":2147483648,"watches":2,
 			"topics":3,"servers":3,"connected":2,"gaps":1,"letters":1,"syncing":false,"lastSync":"2026-11-23T13:00:00Z","text":"Complete until 13:00, but for one gap."}`,

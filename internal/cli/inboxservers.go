@@ -74,13 +74,13 @@ func (a *App) showServers(list []rpc.InboxServer) error {
 	return nil
 }
 
-// serverName is how lists call a mail server.
+// serverName is how lists call a mail server: by the user's name for it or its own, and by its id, which nobody can imitate.
 func serverName(s *rpc.InboxServer) string {
 	id := s.ID[:min(len(s.ID), shortID)]
-	if s.Name == "" {
-		return id
+	if name := first(s.Name, s.CallsItself); name != "" {
+		return fmt.Sprintf("%s (%s)", name, id)
 	}
-	return fmt.Sprintf("%s (%s)", s.Name, id)
+	return id
 }
 
 func traits(s *rpc.InboxServer) (list []string) {
@@ -223,7 +223,9 @@ func (n *node) server(ctx context.Context, text string) (*rpc.InboxServer, error
 	if err := n.call(ctx, &list, "inbox_servers"); err != nil {
 		return nil, err
 	}
-	return one(list, text, "mail server", "restante inbox servers", func(s *rpc.InboxServer) (id, name string) { return s.ID, s.Name })
+	return one(list, text, "mail server", "restante inbox servers", func(s *rpc.InboxServer) (id, name string) {
+		return s.ID, first(s.Name, s.CallsItself)
+	})
 }
 
 // readAll reads a file, or standard input for "-", of limited size.

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -132,14 +133,14 @@ func envelopeTopics(list []Topic) []envelope.Topic {
 	return out
 }
 
-// naming says what people call a mail server.
+// naming says what people call a mail server: by the user's name for it, else its own, else the beginning of its id.
 type naming func(nodeaddr.ID) string
 
 func (a *inboxAPI) names(ctx context.Context) (naming, error) {
 	list, err := a.inbox.Servers(ctx)
 	known := make(map[nodeaddr.ID]string, len(list))
 	for i := range list {
-		known[list[i].ID()] = list[i].Name
+		known[list[i].ID()] = cmp.Or(list[i].Name, list[i].CallsItself)
 	}
 	return func(id nodeaddr.ID) string {
 		if name := known[id]; name != "" {
@@ -298,10 +299,7 @@ func newBudget(b *inbox.Budget, name naming) InboxBudget {
 		out.Servers = append(out.Servers, BudgetShare{Server: id.String(), Name: name(id), Bytes: n})
 	}
 	slices.SortFunc(out.Servers, func(a, b BudgetShare) int {
-		if a.Bytes != b.Bytes {
-			return int(max(min(b.Bytes-a.Bytes, 1), -1))
-		}
-		return strings.Compare(a.Server, b.Server)
+		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), strings.Compare(a.Server, b.Server))
 	})
 	out.Text = fmt.Sprintf("Today %d bytes came from mail servers, and %d were passed on for others.", b.Fetched, b.Relayed)
 	return out
