@@ -292,7 +292,11 @@ func (w *world) check(r coverage.Replace) {
 		if asked, ok := s.lastAsk[r.Topic]; !ok || uint32(asked.Unix()) < c.To {
 			w.t.Fatalf("%v is said to have answered about %v until %d; it was asked at %v", r.Server.Short(), r.Topic, c.To, asked.Unix())
 		}
-		for _, e := range append(slices.Clone(s.list), s.gone...) {
+		had := slices.Clone(s.list)
+		if !s.older { // those cannot say what they lost
+			had = append(had, s.gone...)
+		}
+		for _, e := range had {
 			sent, h := e.env.Sent(), e.env.Hash()
 			if e.env.Topic() != r.Topic || sent < c.From || sent > c.To || uint32(e.at.Unix()) >= c.To || s.omitted(e.env) || sent < w.since(r.Topic) {
 				continue
