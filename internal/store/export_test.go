@@ -5,3 +5,6 @@ func WithLater(o Options, steps ...string) Options {
 	o.later = steps
 	return o
 }
+
+// Schema is the SQL of all formats.
+func Schema() []string { return formats() }
