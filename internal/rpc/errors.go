@@ -11,17 +11,18 @@ import (
 
 // Errors whose texts programs for Whisper know. They are sent with code -32000.
 var (
-	errSymAsym       = errors.New("specify either a symmetric or an asymmetric key")
-	errNoTopics      = errors.New("missing topic(s)")
-	errNoSymKey      = errors.New("non-existent key ID")
-	errBadSymKey     = errors.New("invalid symmetric key")
-	errBadPublicKey  = errors.New("invalid public key")
-	errBadSigner     = errors.New("invalid signing public key")
-	errBadID         = errors.New("invalid id")
-	errLowPoW        = errors.New("message rejected, PoW too low")
-	errNoFilter      = errors.New("filter not found")
-	errNoUnsubscribe = errors.New("Unsubscribe: Invalid ID") //nolint:staticcheck // the text is the interface
-	errNotAnAddress  = errors.New("missing 'enr:' prefix for base64-encoded record")
+	errSymAsym      = errors.New("specify either a symmetric or an asymmetric key")
+	errNoTopics     = errors.New("missing topic(s)")
+	errNoSymKey     = errors.New("non-existent key ID")
+	errBadSymKey    = errors.New("invalid symmetric key")
+	errBadPublicKey = errors.New("invalid public key")
+	errBadSigner    = errors.New("invalid signing public key")
+	errBadID        = errors.New("invalid id")
+	errLowPoW       = errors.New("message rejected, PoW too low")
+	errNoFilter     = errors.New("filter not found")
+	errNotAnAddress = errors.New("missing 'enr:' prefix for base64-encoded record")
+	//lint:ignore ST1005 the text is the interface
+	errNoUnsubscribe = errors.New("Unsubscribe: Invalid ID")
 )
 
 func errNoPeer(id nodeaddr.ID) error {

@@ -165,7 +165,8 @@ func (a *API) prepare(r *MessagesRequest) (req Request, err error) {
 		req.From = req.To - min(req.To, defaultRange)
 	}
 	if req.From > req.To {
-		return req, fmt.Errorf("Query range is invalid: from > to (%d > %d)", req.From, req.To) //nolint:staticcheck // the text is the interface
+		//lint:ignore ST1005 the text is the interface
+		return req, fmt.Errorf("Query range is invalid: from > to (%d > %d)", req.From, req.To)
 	}
 	if req.Server, err = a.server(r.MailServerPeer); err != nil {
 		return req, fmt.Errorf("%w: %s", errPeer, fault.Text(err))
