@@ -46,7 +46,7 @@ var house = map[string]room{
 	"internal/coverage":   {1, nil},
 	"internal/watch":      {2, nil},
 	"internal/vault":      {2, []string{"github.com/zalando/go-keyring", "golang.org/x/crypto"}},
-	"internal/history":    {3, nil},
+	"internal/history":    {2, nil},
 	"internal/directory":  {3, nil},
 	"internal/outbox":     {3, nil},
 	"internal/catchup":    {4, nil},

@@ -156,14 +156,18 @@ func (in *Inbox) DialFailed(id nodeaddr.ID, text string) {
 	})
 }
 
-// letterServers tells the outbox which mail servers can be asked what they hold.
+// letterServers tells the outbox which mail servers can be asked what they hold, the best first.
 func (in *Inbox) letterServers() {
-	ev := outbox.Servers{Known: in.servers.Len()}
-	for id, l := range in.links {
-		if l.transport != nil && l.transport.Caps().Lists {
-			ev.List = append(ev.List, id)
+	var ev outbox.Servers
+	for _, v := range in.servers.Views(in.opt.Now()) {
+		if !v.Suggested {
+			ev.Known++
 		}
 	}
-	sortIDs(ev.List)
+	for _, c := range in.servers.Choose(in.opt.Now()) {
+		if l := in.links[c.Server]; l != nil && l.transport != nil && l.transport.Caps().Lists {
+			ev.List = append(ev.List, c.Server)
+		}
+	}
 	in.letterStep(ev)
 }

@@ -1,7 +1,6 @@
 package inbox
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -213,8 +212,4 @@ func (in *Inbox) prune() {
 			in.opt.Log.Info("old mail was deleted", "envelopes", pruned.Mail, "bytes", pruned.Bytes)
 		}
 	})
-}
-
-func sortIDs(ids []nodeaddr.ID) {
-	slices.SortFunc(ids, func(a, b nodeaddr.ID) int { return bytes.Compare(a[:], b[:]) })
 }
