@@ -202,12 +202,16 @@ func TestNothingIsMissedByComparing(t *testing.T) {
 		if q.unasked > 0 && q.perPacket < 5 {
 			q.perPacket = 5
 		}
-		few := min(float64(q.perPacket)/60, 1) // the list comes first: where it never gets to its end, nothing does
-		q.cut, q.silent = q.cut*few, q.silent*few
+		// The list comes first: where it never gets to its end, or grows faster than it is fetched, nothing is ever done.
+		few := min(float64(q.perPacket)/60, 1)
+		q.cut, q.silent, q.ingest = q.cut*few, q.silent*few, q.ingest*few
 		w := newWorld(t, rapid.Uint64().Draw(t, "seed"), q, history.Plan{
 			Topics: topics[:rapid.IntRange(1, 4).Draw(t, "topics")], From: rangeStart, To: rangeEnd})
 		w.check, w.perAsk = true, rapid.SampledFrom([]int{0, 1, 7, 40}).Draw(t, "per ask")
 		w.brings, w.stop = share(t, "brings", 0.5), share(t, "stop", 0.1)
+		if w.perAsk > 0 {
+			w.stop *= float64(w.perAsk) / 40
+		}
 		size, most := 300, 400
 		if rapid.Bool().Draw(t, "large") {
 			size, most, w.slow = 400_000, 50, 20*time.Second
