@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/restante-im/restante/internal/rpc"
 	"github.com/restante-im/restante/test/peers/peerproc"
@@ -122,14 +123,31 @@ func (b *bench) rpcOurs(ctx context.Context) (*rpcNode, error) {
 	if err != nil {
 		return nil, err
 	}
-	token, err := os.ReadFile(filepath.Join(p.dir, rpc.TokenName))
+	token, err := p.token(ctx, address)
 	if err != nil {
 		p.close()
 		return nil, err
 	}
-	return &rpcNode{
-		pid: p.pid(), ipc: filepath.Join(p.dir, socketName), ws: "ws://" + address + "/" + strings.TrimSpace(string(token)), close: p.close,
-	}, nil
+	return &rpcNode{pid: p.pid(), ipc: filepath.Join(p.dir, socketName), ws: "ws://" + address + "/" + token, close: p.close}, nil
+}
+
+// token waits until a node serves HTTP at an address, and returns what it wants to see there.
+func (p *oursProcess) token(ctx context.Context, address string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	for {
+		c, err := net.Dial("tcp", address)
+		if err == nil {
+			c.Close()
+			token, err := os.ReadFile(filepath.Join(p.dir, rpc.TokenName))
+			return strings.TrimSpace(string(token)), err
+		}
+		select {
+		case <-time.After(2 * time.Millisecond):
+		case <-ctx.Done():
+			return "", err
+		}
+	}
 }
 
 func (b *bench) rpcPeer(ctx context.Context) (*rpcNode, error) {
