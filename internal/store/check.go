@@ -107,7 +107,7 @@ func (s *Store) Backup(ctx context.Context, path string) (err error) {
 		return notCopied(op, path, err)
 	}
 	part := path + ".part"
-	if err := errors.Join(removeIfThere(part), prepare(part)); err != nil {
+	if err := errors.Join(removeIfThere(part), removeIfThere(part+"-journal"), prepare(part)); err != nil {
 		return notCopied(op, path, err)
 	}
 	defer func() {

@@ -40,7 +40,7 @@ func (s *Store) explain(err error) (fault.Kind, string) {
 		return fault.Closed, "the inbox is closed: the program is stopping"
 	case is(context.DeadlineExceeded):
 		return fault.Timeout, "the inbox did not answer in time; try again"
-	case is(context.Canceled, sqlite3.INTERRUPT):
+	case is(context.Canceled):
 		return fault.Closed, "stopped before the inbox had answered"
 	case is(sqlite3.CORRUPT, sqlite3.NOTADB, sqlite3.IOERR_CORRUPTFS):
 		return fault.Corrupt, fmt.Sprintf("the inbox file %s is damaged; restore a backup of it, or move it and the files "+

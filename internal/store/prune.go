@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -38,15 +39,16 @@ func (s *Store) Forget(ctx context.Context, topics []envelope.Topic, through uin
 	if len(topics) > MaxTopics {
 		return fault.Errorf(op, fault.Invalid, "at most %d topics can be named at a time", MaxTopics)
 	}
+	every := func(envelope.Topic, uint64, time.Time) (bool, bool) { return true, true }
 	if len(topics) == 0 {
-		return s.remove(ctx, op, &Pruned{}, func(after uint64) ([]uint64, uint64, error) {
-			return s.doomed("SELECT seq, 0 FROM mail WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?", []any{after, through, pruneRows}, nil)
+		return s.remove(ctx, op, &Pruned{}, every, func(after uint64) (string, []any) {
+			return "SELECT seq, topic, came FROM mail WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?", []any{after, through, pruneRows}
 		})
 	}
 	for _, t := range topics {
-		err := s.remove(ctx, op, &Pruned{}, func(after uint64) ([]uint64, uint64, error) {
-			return s.doomed("SELECT seq, topic FROM mail WHERE topic = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
-				[]any{number(t), after, through, pruneRows}, nil)
+		err := s.remove(ctx, op, &Pruned{}, every, func(after uint64) (string, []any) {
+			return "SELECT seq, topic, came FROM mail WHERE topic = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
+				[]any{number(t), after, through, pruneRows}
 		})
 		if err != nil {
 			return err
@@ -55,15 +57,18 @@ func (s *Store) Forget(ctx context.Context, topics []envelope.Topic, through uin
 	return nil
 }
 
-// Prune removes the bodies of mail that came before a time, except what keep protects: mail of a topic in keep stays where
+// Prune removes the bodies of mail that came before a time, up to the first that came later, except what keep protects: mail of a topic in keep stays where
 // its sequence number is greater than the one given there, however old it is. It drops hashes older than Horizon, once a
 // day, and gives unused space back to the disk. It works in small transactions: after an error some may be gone.
 func (s *Store) Prune(ctx context.Context, before time.Time, keep map[envelope.Topic]uint64) (Pruned, error) {
 	const op = "store: prune"
 	var p Pruned
-	err := s.remove(ctx, op, &p, func(after uint64) ([]uint64, uint64, error) {
-		return s.doomed("SELECT seq, topic FROM mail WHERE seq > ? AND came < ? ORDER BY seq LIMIT ?",
-			[]any{after, stamp(before), pruneRows}, keep)
+	old := func(topic envelope.Topic, seq uint64, came time.Time) (goes, more bool) {
+		floor, kept := keep[topic]
+		return !kept || seq <= floor, came.Before(before)
+	}
+	err := s.remove(ctx, op, &p, old, func(after uint64) (string, []any) {
+		return "SELECT seq, topic, came FROM mail WHERE seq > ? ORDER BY seq LIMIT ?", []any{after, pruneRows}
 	})
 	if err == nil {
 		err = s.sweep(ctx, op, &p)
@@ -74,53 +79,60 @@ func (s *Store) Prune(ctx context.Context, before time.Time, keep map[envelope.T
 	return p, err
 }
 
-// doomed returns the sequence numbers that a query selects and keep does not protect, and the last one it looked at; 0
-// where it found none.
-func (s *Store) doomed(sql string, args []any, keep map[envelope.Topic]uint64) (seqs []uint64, last uint64, err error) {
-	err = s.query(sql, args, func(row *sqlite3.Stmt) error {
-		last = uint64(row.ColumnInt64(0))
-		var topic envelope.Topic
-		binary.BigEndian.PutUint32(topic[:], uint32(row.ColumnInt64(1)))
-		if floor, kept := keep[topic]; !kept || last <= floor {
-			seqs = append(seqs, last)
-		}
-		return nil
-	})
-	return seqs, last, err
-}
-
-// remove deletes the mail that next names, from page to page.
-func (s *Store) remove(ctx context.Context, op string, p *Pruned, next func(after uint64) ([]uint64, uint64, error)) error {
-	for after := uint64(0); ; {
+// remove deletes mail from page to page. page selects seq, topic and came behind a sequence number; judge says whether an
+// envelope goes, and whether it and what follows is to be looked at at all.
+func (s *Store) remove(ctx context.Context, op string, p *Pruned, judge func(envelope.Topic, uint64, time.Time) (goes, more bool),
+	page func(after uint64) (string, []any)) error {
+	for after, more := uint64(0), true; more; {
 		var part Pruned
-		var last uint64
-		err := s.write(ctx, op, func() (err error) {
-			var seqs []uint64
-			if seqs, last, err = next(after); err != nil {
+		err := s.write(ctx, op, func() error {
+			var doomed []uint64
+			more = false
+			sql, args := page(after)
+			err := s.query(sql, args, func(row *sqlite3.Stmt) error {
+				var topic envelope.Topic
+				binary.BigEndian.PutUint32(topic[:], uint32(row.ColumnInt64(1)))
+				seq := uint64(row.ColumnInt64(0))
+				var goes bool
+				if goes, more = judge(topic, seq, moment(row.ColumnInt64(2))); !more {
+					return errEnough
+				}
+				if after = seq; goes {
+					doomed = append(doomed, seq)
+				}
+				return nil
+			})
+			if err != nil && err != errEnough {
 				return err
 			}
-			for _, seq := range seqs {
-				size, _, err := s.number("DELETE FROM mail WHERE seq = ? RETURNING length(raw)", seq)
-				if err != nil {
-					return err
-				}
-				part.Mail++
-				part.Bytes += size
-			}
-			s.state.mail -= part.Mail
-			s.state.bytes -= part.Bytes
-			return nil
+			part.Mail = uint64(len(doomed))
+			part.Bytes, err = s.deleteMail(doomed)
+			return err
 		})
 		if err != nil {
 			return err
 		}
 		p.Mail += part.Mail
 		p.Bytes += part.Bytes
-		if last == 0 {
-			return nil
-		}
-		after = last
 	}
+	return nil
+}
+
+// errEnough ends a query before its last row.
+var errEnough = errors.New("enough")
+
+// deleteMail deletes bodies, and returns how many bytes they were.
+func (s *Store) deleteMail(seqs []uint64) (bytes int64, err error) {
+	for _, seq := range seqs {
+		size, _, err := s.number("DELETE FROM mail WHERE seq = ? RETURNING length(raw)", seq)
+		if err != nil {
+			return 0, err
+		}
+		bytes += size
+	}
+	s.state.mail -= uint64(len(seqs))
+	s.state.bytes -= bytes
+	return bytes, nil
 }
 
 // sweep drops hashes beyond the horizon whose bodies are gone, looking through all of them once a day.

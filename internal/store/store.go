@@ -121,7 +121,11 @@ func (s *Store) read(ctx context.Context, op string, f func() error) error {
 	}
 	defer s.leave()
 	defer s.conn.SetInterrupt(s.conn.SetInterrupt(ctx))
-	return s.fail(op, f())
+	err := f()
+	if errors.Is(err, sqlite3.INTERRUPT) && ctx.Err() != nil {
+		err = ctx.Err() // which says why
+	}
+	return s.fail(op, err)
 }
 
 // write runs f in a transaction of its own. ctx ends the waiting only: what has begun is finished.

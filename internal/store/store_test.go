@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -249,6 +250,55 @@ func TestStopped(t *testing.T) {
 	if err := s.Check(context.Background()); !fault.Is(err, fault.Closed) {
 		t.Errorf("closed: %v", err)
 	}
+}
+
+// TestWaiting: while the disk is busy with one delivery, those that wait can be stopped, and the others are then committed
+// with one sync.
+func TestWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, o := newDisk(), options()
+		o.On = d.mount(t)
+		s, err := store.Open(inbox, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		deliver(t, s, store.Delivery{Envelopes: mails(1, 0, 1, 100)})
+		release, flushes := make(chan struct{}), 0
+		d.fail = func(k kind) error {
+			if k == flush {
+				if flushes++; flushes == 1 {
+					<-release
+				}
+			}
+			return nil
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() { deliver(t, s, store.Delivery{Envelopes: mails(1, 1, 2, 100)}) })
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(context.Background())
+		wg.Go(func() {
+			if _, err := s.Deliver(ctx, store.Delivery{Envelopes: mails(1, 2, 3, 100)}); !fault.Is(err, fault.Closed) {
+				t.Errorf("stopped while waiting: %v", err)
+			}
+		})
+		for n := range 5 {
+			wg.Go(func() { deliver(t, s, store.Delivery{Envelopes: mails(1, 10+n, 11+n, 100)}) })
+		}
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		close(release)
+		wg.Wait()
+		if flushes != 2 {
+			t.Errorf("%d syncs for one delivery and five that waited, want 2", flushes)
+		}
+		if got := len(all(t, s, 0)); got != 7 {
+			t.Errorf("%d envelopes, want 7", got)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestBackup(t *testing.T) {
