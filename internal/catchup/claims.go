@@ -2,6 +2,7 @@ package catchup
 
 import (
 	"slices"
+	"time"
 
 	"github.com/restante-im/restante/internal/coverage"
 	"github.com/restante-im/restante/internal/envelope"
@@ -42,6 +43,9 @@ func (m *Machine) claims(j *job) []coverage.Claim {
 	return list
 }
 
+// fresh is for how long a server's word is taken for what is its oldest mail.
+const fresh = time.Minute
+
 // keptSince is from when on, after a visit, a server still has all that it got: what came before it may have been deleted
 // without our having seen it. It is 0 when nothing was.
 func (m *Machine) keptSince(s *server, visit uint32, visited bool) uint32 {
@@ -53,8 +57,8 @@ func (m *Machine) keptSince(s *server, visit uint32, visited bool) uint32 {
 	oldest := now // an empty archive cannot say what it had
 	if !s.caps.Oldest.IsZero() {
 		oldest = second(s.caps.Oldest)
-		if oldest < promised { // it may have deleted on since it said so
-			oldest = min(second(s.caps.Oldest.Add(m.now.Sub(s.said))), promised)
+		if oldest < promised && m.now.Sub(s.said) > fresh {
+			oldest = promised // it may have deleted since it said so
 		}
 	}
 	if int64(oldest) <= int64(visit)+1 {

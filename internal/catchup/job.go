@@ -41,6 +41,9 @@ func (m *Machine) startJob(j *job) *job {
 	j.began = m.now
 	if j.open.ID == 0 {
 		j.open = OpenFetch{ID: m.openID(j), Server: j.lane.server.id, Topics: j.topics, From: j.from, To: j.to, Began: m.now}
+		for _, p := range j.places {
+			j.open.After = max(j.open.After, p.base)
+		}
 	}
 	return j
 }

@@ -23,6 +23,7 @@ func drawServer(t *rapid.T, w *world, s *mailServer) {
 	s.latency = time.Duration(rapid.IntRange(1, 800).Draw(t, "latency")) * time.Millisecond
 	s.dial = time.Duration(rapid.IntRange(1, 1500).Draw(t, "dial")) * time.Millisecond
 	s.maxTopics = rapid.SampledFrom([]int{0, 2, 3}).Draw(t, "max topics")
+	s.keep = rapid.SampledFrom([]time.Duration{30 * 24 * time.Hour, 2 * time.Hour, time.Hour}).Draw(t, "keep")
 	switch rapid.SampledFrom([]string{"exact", "exact", "exact", "older", "omits", "withholds", "junk", "deaf", "away", "half", "denies"}).Draw(t, "server") {
 	case "older":
 		s.older = true
@@ -52,9 +53,7 @@ func (w *world) trouble(t *rapid.T) {
 	case "reset":
 		s.reset()
 	case "prune":
-		if s.keep = 2 * time.Hour; !s.older {
-			s.prune(w.now.Add(-s.keep))
-		}
+		s.prune(w.now.Add(-s.keep))
 	case "away":
 		s.away = true
 		s.cut()

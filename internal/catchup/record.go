@@ -22,6 +22,7 @@ type storedOpen struct {
 	Topics   string `json:"topics"` // hex of all
 	From     uint32 `json:"from"`
 	To       uint32 `json:"to"`
+	After    uint64 `json:"after"`
 	Position string `json:"position"`
 	Began    int64  `json:"began"` // Unix seconds
 }
@@ -34,7 +35,7 @@ func (f *OpenFetch) Marshal() []byte {
 	}
 	b, _ := json.Marshal(storedOpen{ // cannot fail: strings and numbers only
 		Version: openVersion, ID: f.ID, Server: hex.EncodeToString(f.Server[:]), Topics: hex.EncodeToString(topics),
-		From: f.From, To: f.To, Position: f.Position, Began: f.Began.Unix(),
+		From: f.From, To: f.To, After: f.After, Position: f.Position, Began: f.Began.Unix(),
 	})
 	return b
 }
@@ -61,7 +62,7 @@ func ParseOpenFetch(b []byte) (f OpenFetch, err error) {
 	if _, err := history.ParsePosition(s.Position); err != nil {
 		return bad(err)
 	}
-	f = OpenFetch{ID: s.ID, From: s.From, To: s.To, Position: s.Position, Began: time.Unix(s.Began, 0).UTC()}
+	f = OpenFetch{ID: s.ID, From: s.From, To: s.To, After: s.After, Position: s.Position, Began: time.Unix(s.Began, 0).UTC()}
 	copy(f.Server[:], server)
 	for t := range slices.Chunk(topics, size) {
 		f.Topics = append(f.Topics, envelope.Topic(t))

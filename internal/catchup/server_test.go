@@ -89,11 +89,13 @@ func (s *mailServer) put(env *envelope.Envelope, ago time.Duration) {
 	s.list = append(s.list, stored{env, s.next, at})
 }
 
-// prune deletes what arrived before a time.
+// prune deletes what arrived before a time, and says what is the oldest now.
 func (s *mailServer) prune(before time.Time) {
 	i, _ := slices.BinarySearchFunc(s.list, before, func(e stored, t time.Time) int { return e.at.Compare(t) })
 	s.gone = append(s.gone, s.list[:i]...)
-	s.list = s.list[i:]
+	if s.list = s.list[i:]; s.up {
+		s.w.step(catchup.Up{Server: s.id, Caps: s.caps()})
+	}
 }
 
 // reset is a lost disk.

@@ -28,6 +28,7 @@ type OpenFetch struct {
 	Server   nodeaddr.ID
 	Topics   []envelope.Topic
 	From, To uint32 // the question's; To 0 for no bound
+	After    uint64 // by arrival: what was considered lies behind it
 	Position string // history.Position of what is kept
 	Began    time.Time
 }

@@ -65,7 +65,7 @@ func (m *Machine) places(s *server, topics []envelope.Topic) []place {
 			continue
 		}
 		for _, t := range o.Topics {
-			if p := index[t]; p != nil && o.From <= p.from && o.at.Arrival > p.arrival {
+			if p := index[t]; p != nil && o.From <= p.from && o.After <= p.base && o.at.Arrival > p.arrival {
 				p.known, p.arrival, p.since = true, o.at.Arrival, max(p.since, o.From)
 			}
 		}
