@@ -20,16 +20,17 @@ type process struct {
 	out, err bytes.Buffer // to be read after the end only
 	signals  chan os.Signal
 	exits    chan int
+	env      map[string]string // of the fake node
 	dir      string
 }
 
 func newProcess(t *testing.T, run cli.Runner) *process {
-	p := &process{signals: make(chan os.Signal), exits: make(chan int, 1), dir: t.TempDir()}
+	p := &process{signals: make(chan os.Signal), exits: make(chan int, 1), dir: t.TempDir(), env: map[string]string{"NODE": "running"}}
 	p.app = &cli.App{
 		In: strings.NewReader(""), Out: &p.out, Err: &p.err, Run: run,
 		Platform: config.Platform{OS: "linux", Home: p.dir, Getenv: func(string) string { return "" }},
 		Dial: func(_ context.Context, path string) (cli.Client, error) {
-			return dialFake(path, func(name string) string { return map[string]string{"NODE": "running"}[name] })
+			return dialFake(path, func(name string) string { return p.env[name] })
 		},
 		Signals: func() (<-chan os.Signal, func()) { return p.signals, func() {} },
 		Exit:    func(code int) { p.exits <- code },
@@ -182,6 +183,33 @@ func TestInterruptedListen(t *testing.T) {
 		args := append([]string{"listen", "--topic-text", "lobby", "--password", "x"}, tc.args...)
 		if code := p.app.Main(args); code != tc.want {
 			t.Errorf("%v: exit code %d, want %d", args, code, tc.want)
+		}
+	}
+}
+
+// TestInterruptedInbox: following is over when it is interrupted; waiting for something has failed then, and a catch-up ends.
+func TestInterruptedInbox(t *testing.T) {
+	for _, tc := range []struct {
+		args string
+		out  string // what is printed when it waits
+		want int
+	}{
+		{"messages --follow", "2  2026-11-22", cli.ExitOK},
+		{"send --topic 0x5a4ea131 --password x --wait 1m hello", "letter-1", cli.ExitInterrupted},
+		{"sync", "", cli.ExitInterrupted},
+	} {
+		waiting := make(chan struct{})
+		p := newProcess(t, nil)
+		p.env["INBOX"] = "hangs"
+		p.app.Out = &watcher{Buffer: &p.out, want: tc.out, seen: waiting}
+		go func() {
+			if tc.out != "" {
+				<-waiting
+			}
+			p.signals <- os.Interrupt
+		}()
+		if code := p.app.Main(append([]string{"inbox"}, strings.Fields(tc.args)...)); code != tc.want {
+			t.Errorf("%s: exit code %d, want %d: %s", tc.args, code, tc.want, p.err.String())
 		}
 	}
 }

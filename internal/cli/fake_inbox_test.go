@@ -18,7 +18,7 @@ const (
 )
 
 // fakeInbox answers the methods of the inbox, as INBOX says: "" for a full one, empty, partial (something is missing), spent
-// (the bytes are), failed, sent, refused or slow (how it goes with what is sent). With EVENTS there is news.
+// (the bytes are), failed, refused (what is sent) or hangs (a catch-up). With EVENTS there is news.
 type fakeInbox struct {
 	getenv func(string) string
 	asked  int // for messages
@@ -26,12 +26,16 @@ type fakeInbox struct {
 }
 
 // call is true for the methods that it answers.
-func (f *fakeInbox) call(result any, method string, args []any) (bool, error) {
+func (f *fakeInbox) call(ctx context.Context, result any, method string, args []any) (bool, error) {
 	var answer any
 	switch method {
 	case "inbox_messages":
 		answer = f.messages(args[0].(rpc.MessageQuery))
 	case "inbox_sync":
+		if f.getenv("INBOX") == "hangs" {
+			<-ctx.Done()
+			return true, ctx.Err()
+		}
 		f.progress()
 		answer = f.report()
 	case "inbox_send":

@@ -38,7 +38,7 @@ func dialFake(path string, getenv func(string) string) (cli.Client, error) {
 
 func (f *fakeNode) Close() {}
 
-func (f *fakeNode) Call(_ context.Context, result any, method string, args ...any) error {
+func (f *fakeNode) Call(ctx context.Context, result any, method string, args ...any) error {
 	switch f.getenv("NODE") {
 	case "lost":
 		return fault.Errorf(method, fault.Unavailable, "connection lost")
@@ -50,7 +50,7 @@ func (f *fakeNode) Call(_ context.Context, result any, method string, args ...an
 	if err := f.record(method, args); err != nil {
 		return err
 	}
-	if known, err := f.inbox.call(result, method, args); known {
+	if known, err := f.inbox.call(ctx, result, method, args); known {
 		return err
 	}
 	answer, ok := answers()[method]
