@@ -7,7 +7,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/spf13/cobra"
 
 	"github.com/restante-im/restante/internal/rpc"
@@ -114,7 +113,7 @@ func (a *App) send(cmd *cobra.Command, f *sendFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	l.Payload = hexutil.Bytes(payload)
+	l.Payload = payload
 	n, err := a.connect(ctx)
 	if err != nil {
 		return err
