@@ -16,6 +16,7 @@ func (m *Machine) claims(j *job) []coverage.Claim {
 		return m.sentClaims(j)
 	}
 	list := make([]coverage.Claim, 0, len(j.places))
+	kept := m.keptSince(j.lane.server)
 	for _, p := range j.places {
 		if _, ok := m.want[p.topic]; !ok {
 			continue
@@ -32,7 +33,7 @@ func (m *Machine) claims(j *job) []coverage.Claim {
 		case rep.LastArrival < p.arrival:
 			continue // nothing that it said goes beyond what is known
 		}
-		c.From = max(m.keptSince(j.lane.server, visit, p.until > 0), visit, c.Since)
+		c.From = max(visit, c.Since, kept)
 		if j.until == 0 {
 			c.To = max(second(j.began), 1)
 		} else {
@@ -46,25 +47,28 @@ func (m *Machine) claims(j *job) []coverage.Claim {
 // fresh is for how long a server's word is taken for what is its oldest mail.
 const fresh = time.Minute
 
-// keptSince is from when on, after a visit, a server still has all that it got: what came before it may have been deleted
-// without our having seen it. It is 0 when nothing was.
-func (m *Machine) keptSince(s *server, visit uint32, visited bool) uint32 {
-	now := m.second()
-	promised := second(m.now.Add(-s.caps.Keep)) // what came since is there
-	if visited && visit >= promised {
-		return 0
+// keptSince is from when on a server has all that it got: by its promise, unless its archive is known to have begun anew,
+// or because it still has something that came before. What it got earlier may have been deleted before it was asked for.
+func (m *Machine) keptSince(s *server) uint32 {
+	kept := max(second(m.now.Add(-s.caps.Keep)), s.anew)
+	if s.caps.Oldest.IsZero() {
+		return kept
 	}
-	oldest := now // an empty archive cannot say what it had
-	if !s.caps.Oldest.IsZero() {
-		oldest = second(s.caps.Oldest)
-		if oldest < promised && m.now.Sub(s.said) > fresh {
-			oldest = promised // it may have deleted since it said so
+	oldest := second(s.caps.Oldest)
+	if oldest < kept && m.now.Sub(s.said) > fresh {
+		return kept // it may have deleted more since it said so
+	}
+	return min(kept, oldest+1)
+}
+
+// seeEpoch notes whether a server's archive has begun anew since it was asked first, and from when on we know it.
+func (m *Machine) seeEpoch(s *server) {
+	s.anew = 0
+	if first, other := m.book.Epoch(s.id, s.caps.Epoch); other {
+		if s.anew = first; first == 0 {
+			s.anew = m.second()
 		}
 	}
-	if int64(oldest) <= int64(visit)+1 {
-		return 0
-	}
-	return oldest
 }
 
 // sentClaims is what a server shows that does not know arrivals.

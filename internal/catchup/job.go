@@ -253,8 +253,9 @@ func (m *Machine) filter(j *job, list []*envelope.Envelope) []*envelope.Envelope
 func (m *Machine) conclude(j *job) {
 	var c Commit
 	rep := &j.report
-	if rep.Epoch != [8]byte{} {
-		j.lane.server.caps.Epoch = rep.Epoch
+	if s := j.lane.server; rep.Epoch != [8]byte{} && rep.Epoch != s.caps.Epoch {
+		s.caps.Epoch, s.caps.Oldest = rep.Epoch, time.Time{}
+		m.seeEpoch(s)
 	}
 	switch {
 	case j.recalls != nil:

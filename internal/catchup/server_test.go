@@ -100,7 +100,12 @@ func (s *mailServer) prune(before time.Time) {
 
 // reset is a lost disk.
 func (s *mailServer) reset() {
-	s.gone = append(s.gone, s.list...)
+	for k, list := range s.w.claims {
+		if k.server == s.id && len(list) > 0 { // otherwise nobody can know that there was an earlier archive
+			s.gone = append(s.gone, s.list...)
+			break
+		}
+	}
 	s.list, s.next = nil, 0
 	s.epoch++
 	s.cut()

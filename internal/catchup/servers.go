@@ -32,6 +32,7 @@ type server struct {
 	up      bool
 	caps    history.Caps
 	said    time.Time // when it said so
+	anew    uint32    // from when on we know its archive, if that has begun anew; else 0
 	desired bool      // Connect was said, and Disconnect was not
 	dialed  time.Time // since when it is to be connected and is not
 	stale   bool      // there was a reason to ask it since it was asked last
@@ -83,6 +84,7 @@ func (m *Machine) isCandidate(id nodeaddr.ID) bool {
 func (m *Machine) up(id nodeaddr.ID, caps history.Caps) {
 	s := m.server(id)
 	s.up, s.caps, s.said, s.dialed = true, caps, m.now, time.Time{}
+	m.seeEpoch(s)
 	if m.online.IsZero() {
 		m.online = m.now
 	}

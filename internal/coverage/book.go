@@ -116,6 +116,23 @@ func (b *Book) Position(t envelope.Topic, server nodeaddr.ID, epoch [8]byte) (p 
 	return p, ok
 }
 
+// Epoch returns from when on, in sent time, a server answered in an epoch of its archive (0: it did not), and whether it
+// answered in another one.
+func (b *Book) Epoch(server nodeaddr.ID, epoch [8]byte) (first uint32, other bool) {
+	for t := range b.claims {
+		for _, c := range b.Claims(t, server) {
+			switch {
+			case !c.Exact:
+			case c.Epoch != epoch:
+				other = true
+			case c.says() && (first == 0 || c.From < first):
+				first = c.From
+			}
+		}
+	}
+	return first, other
+}
+
 // AnsweredFrom returns until when, in sent time from a second on and without a break, a server has answered about a topic
 // in whatever way; false if it has not.
 func (b *Book) AnsweredFrom(t envelope.Topic, server nodeaddr.ID, from uint32) (until uint32, ok bool) {
