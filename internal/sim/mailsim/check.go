@@ -1,6 +1,7 @@
 package mailsim
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -34,12 +35,12 @@ func (c *client) checkClaims(from source) {
 	if len(list) > maxClaims {
 		c.w.failf("client %d stores %d claims about one topic of one server", c.index, len(list))
 	}
-	s := c.server(from.server)
+	s := c.w.serverOf(from.server)
 	for _, claim := range list {
 		c.w.report.Claims++
 		switch {
 		case claim.Topic != from.topic || claim.Server != from.server || s == nil:
-			c.w.failf("client %d stores a claim in a wrong place: %+v", c.index, claim)
+			c.w.failf("client %d stores a claim in a wrong place: %v", c.index, show(claim))
 		case claim.Exact:
 			c.checkExact(s, claim)
 		default:
@@ -54,11 +55,11 @@ func (c *client) checkExact(s *server, claim coverage.Claim) {
 	key := subject{claim.Epoch, claim.Topic}
 	upTo, at, hello := g.covers(key, claim.First, claim.Through, claim.Since)
 	if upTo < claim.Through && claim.Through > claim.First {
-		c.w.failf("client %d: false claim, server %d has said nothing beyond arrival %d: %+v", c.index, s.index, upTo, claim)
+		c.w.failf("client %d: false claim, server %d has said nothing beyond arrival %d: %v", c.index, s.index, upTo, show(claim))
 		return
 	}
 	if claim.To >= claim.From && claim.Through > claim.First && claim.To > seconds(at)+slack {
-		c.w.failf("client %d: false claim, server %d last answered at %d: %+v", c.index, s.index, seconds(at), claim)
+		c.w.failf("client %d: false claim, server %d last answered at %d: %v", c.index, s.index, seconds(at), show(claim))
 	}
 	for _, r := range s.lives[claim.Epoch] {
 		h, sent := r.env.Hash(), r.env.Sent()
@@ -67,18 +68,24 @@ func (c *client) checkExact(s *server, claim coverage.Claim) {
 		}
 		arrivals := r.arrival > claim.First && r.arrival <= claim.Through && sent >= claim.Since
 		times := sent >= claim.From && sent <= claim.To && seconds(r.arrived)+slack < claim.To
+		again := fmt.Sprint("claim", c.index, s.index, h)
 		switch {
 		case !arrivals && !times:
 		case arrivals && g.handed[h]:
-			c.w.failf("client %d: false claim, server %d handed over %x, arrival %d, and it is not kept: %+v", c.index, s.index, h[:4], r.arrival, claim)
+			c.w.failOnce(again, "client %d: false claim, server %d handed over %x, arrival %d, and it is not kept: %v", c.index, s.index, h[:4], r.arrival, show(claim))
 		case arrivals && g.named[h]:
-			c.w.failf("client %d: false claim, server %d named %x, arrival %d, and it is neither kept nor missing: %+v", c.index, s.index, h[:4], r.arrival, claim)
+			c.w.failOnce(again, "client %d: false claim, server %d named %x, arrival %d, and it is neither kept nor missing: %v", c.index, s.index, h[:4], r.arrival, show(claim))
 		case times && r.gone != 0 && r.gone < hello && sent > claim.From+slack+uint32(s.skew.Abs()/time.Second):
-			c.w.failf("client %d: false claim, server %d had deleted %x, sent %d, before it was asked: %+v", c.index, s.index, h[:4], sent, claim)
+			c.w.failOnce(again, "client %d: false claim, server %d had deleted %x, sent %d, before it was asked: %v", c.index, s.index, h[:4], sent, show(claim))
 		case times && r.gone == 0 && !s.conceals(h):
-			c.w.failf("client %d: false claim, server %d has %x, arrival %d, sent %d: %+v", c.index, s.index, h[:4], r.arrival, sent, claim)
+			c.w.failOnce(again, "client %d: false claim, server %d has %x, arrival %d, sent %d: %v", c.index, s.index, h[:4], r.arrival, sent, show(claim))
 		}
 	}
+}
+
+// show is a claim in short.
+func show(k coverage.Claim) string {
+	return fmt.Sprintf("%v exact %v, arrivals (%d, %d] of %x since %d, sent %d to %d, doubt %v", k.Topic, k.Exact, k.First, k.Through, k.Epoch[:2], k.Since, k.From, k.To, k.Doubt)
 }
 
 // seconds is a true time as envelopes have it.
@@ -88,7 +95,7 @@ func seconds(at time.Duration) uint32 { return uint32(epoch.Add(at).Unix()) }
 func (c *client) checkOlder(s *server, claim coverage.Claim) {
 	g := c.ground(s)
 	if !g.answers(claim.Topic, claim.From, claim.To, claim.Doubt) {
-		c.w.failf("client %d: false claim, server %d has not answered for all of it: %+v", c.index, s.index, claim)
+		c.w.failf("client %d: false claim, server %d has not answered for all of it: %v", c.index, s.index, show(claim))
 		return
 	}
 	for _, h := range slices.SortedFunc(maps.Keys(g.handed), compareHashes) {
@@ -96,7 +103,7 @@ func (c *client) checkOlder(s *server, claim coverage.Claim) {
 		if env == nil || env.Topic() != claim.Topic || env.Sent() < claim.From || env.Sent() > claim.To || c.accounted(h) {
 			continue
 		}
-		c.w.failf("client %d: false claim, server %d handed over %x and it is not kept: %+v", c.index, s.index, h[:4], claim)
+		c.w.failOnce(fmt.Sprint("claim", c.index, s.index, h), "client %d: false claim, server %d handed over %x and it is not kept: %v", c.index, s.index, h[:4], show(claim))
 	}
 }
 
@@ -123,8 +130,12 @@ func (w *world) judge() {
 		for _, id := range slices.Sorted(maps.Keys(c.syncs)) {
 			w.failf("client %d: sync %d was never finished", c.index, id)
 		}
-		if c.counted != c.fresh {
-			w.failf("client %d: reports speak of %d new envelopes, the store of %d", c.index, c.counted, c.fresh)
+		counted := 0
+		for _, n := range c.counted {
+			counted += n
+		}
+		if counted != c.fresh {
+			w.failf("client %d: reports speak of %d new envelopes, the store of %d", c.index, counted, c.fresh)
 		}
 		for _, h := range slices.SortedFunc(maps.Keys(c.store.fresh), compareHashes) {
 			if n := c.store.fresh[h]; n != 1 {
@@ -173,17 +184,10 @@ func (c *client) answeredFor(s *server, r *record) bool {
 	})
 }
 
-// checkMissing checks that what a server named is kept or known to be missing, and that what is called missing is.
+// checkMissing checks that what is called missing is: somebody named it, and it is not there.
 func (c *client) checkMissing() {
-	for _, g := range c.grounds {
-		for _, h := range slices.SortedFunc(maps.Keys(g.named), compareHashes) {
-			if env := c.w.byHash[h]; c.wants(env) && !c.accounted(h) {
-				c.w.failf("client %d: server %d named %x, and it is neither kept nor missing", c.index, g.server.index, h[:4])
-			}
-		}
-	}
 	for _, h := range slices.SortedFunc(maps.Keys(c.store.missing), compareHashes) {
-		named := slices.ContainsFunc(c.grounds, func(g *ground) bool { return g.named[h] })
+		named := slices.ContainsFunc(c.grounds, func(g *ground) bool { return g.shown[h] })
 		if c.store.mail[h] != nil || !named {
 			c.w.failf("client %d: %x is called missing; it is kept: %v; a server named it: %v", c.index, h[:4], c.store.mail[h] != nil, named)
 		}

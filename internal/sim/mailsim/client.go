@@ -38,13 +38,13 @@ type client struct {
 	due    [3]time.Duration // of the ticks of m, out and dir
 	begun  time.Duration
 
-	syncs    map[uint64]bool // of this life, not finished
+	syncs    map[uint64]bool // of this life, not finished; whether it can succeed
 	nextSync uint64
 	commits  int   // not answered
 	bytes    int64 // in those
 	lookups  int
-	fresh    int // that the store had for the machine, in this life
-	counted  int // that reports of this life say
+	fresh    int               // that the store had for the machine, in this life
+	counted  map[time.Time]int // that reports of this life say, by when the round began
 	lastLive time.Duration
 	settled  bool // the faults are over
 	lastAsk  time.Duration
@@ -115,7 +115,7 @@ func (c *client) start() {
 	c.conns = make(map[nodeaddr.ID]*conn)
 	c.lines = make(map[nodeaddr.ID]*line)
 	c.syncs = make(map[uint64]bool)
-	c.commits, c.bytes, c.lookups, c.fresh, c.counted = 0, 0, 0, 0, 0
+	c.commits, c.bytes, c.lookups, c.fresh, c.counted = 0, 0, 0, 0, make(map[time.Time]int)
 	c.chosen = nil
 	c.due = [3]time.Duration{-1, -1, -1}
 	c.dir = directory.New()
@@ -245,8 +245,8 @@ func (c *client) schedule(which int, at time.Time, tick func()) {
 	})
 }
 
-func (c *client) server(id nodeaddr.ID) *server {
-	for _, s := range c.w.servers {
+func (w *world) serverOf(id nodeaddr.ID) *server {
+	for _, s := range w.servers {
 		if s.id == id {
 			return s
 		}
@@ -258,7 +258,7 @@ func (c *client) server(id nodeaddr.ID) *server {
 func (c *client) perform(action catchup.Action) {
 	switch a := action.(type) {
 	case catchup.Connect:
-		c.connect(c.server(a.Server))
+		c.connect(c.w.serverOf(a.Server))
 	case catchup.Disconnect:
 		c.disconnect(a.Server)
 	case catchup.Ask:
@@ -321,17 +321,19 @@ func (c *client) ask(a catchup.Ask) {
 		k.question(a)
 		return
 	}
-	c.w.failf("client %d asks server %d, with which it is not connected", c.index, c.server(a.Server).index)
+	c.later(func() {
+		err := fault.E("ask", fault.Unavailable, nil, "the mail server is not connected")
+		c.step(catchup.Answered{Server: a.Server, Ask: a.Ask, Answer: history.Lost{Err: err}})
+	})
 }
 
 // asked judges a question.
 func (c *client) asked(a catchup.Ask) {
-	if c.settled && c.w.now > max(c.w.heal+judgement, c.lastLive+quietCheck) {
+	missing := slices.ContainsFunc(slices.Collect(maps.Values(c.store.missing)), func(m coverage.Missing) bool { return !m.Gone })
+	if c.settled && !missing && c.w.now > max(c.w.heal+judgement, c.lastLive+quietCheck) {
 		c.w.failf("client %d asks in an idle world", c.index)
 	}
-	if a.Form == history.Paged || a.Form == history.Bare {
-		c.ground(c.server(a.Server)).asked(a.Question)
-	}
+	c.ground(c.w.serverOf(a.Server)).asked(a.Form, a.Question)
 }
 
 // quietCheck is how long after live mail came a machine may ask for it.
@@ -367,7 +369,7 @@ func (c *client) commit(a catchup.Commit) {
 	}
 	c.store.transaction(func() (int, int64) {
 		fresh, bytes := c.store.commit(a)
-		c.w.note("client %d keeps %d, %d new, %d claims, %d missing, %d found", c.index, len(a.Envelopes), fresh, len(a.Claims), len(a.Missing), len(a.Found))
+		c.noteCommit(a, fresh)
 		for _, r := range a.Claims {
 			c.checkClaims(source{r.Topic, r.Server})
 		}
@@ -378,6 +380,23 @@ func (c *client) commit(a catchup.Commit) {
 		c.fresh += fresh
 		c.step(catchup.Kept{Commit: a.Commit, New: fresh, NewBytes: bytes, Err: err})
 	})
+}
+
+// noteCommit puts a commit into the trace.
+func (c *client) noteCommit(a catchup.Commit, fresh int) {
+	w := c.w
+	w.note("client %d keeps %d, %d new, %d missing, %d found, %d open, %v closed", c.index, len(a.Envelopes), fresh, len(a.Missing), len(a.Found), len(a.Open), a.Closed)
+	for _, r := range a.Claims {
+		for _, k := range r.Claims {
+			w.note("client %d claims of server %d: %s", c.index, w.serverOf(r.Server).index, show(k))
+		}
+	}
+	for _, m := range a.Missing {
+		w.note("client %d misses %x, gone %v, tried %d", c.index, m.Hash[:4], m.Gone, m.Tried)
+	}
+	for _, h := range a.Found {
+		w.note("client %d no longer misses %x", c.index, h[:4])
+	}
 }
 
 // live takes an envelope that the gossip brings.
@@ -401,7 +420,7 @@ func (c *client) wants(env *envelope.Envelope) bool {
 
 // setOnline takes the network away, or brings it back.
 func (c *client) setOnline(on bool) {
-	if c.online == on {
+	if c.online == on || c.settled && !on {
 		return
 	}
 	c.w.note("client %d online %v", c.index, on)

@@ -55,7 +55,12 @@ func (c *client) disconnect(id nodeaddr.ID) {
 		k.shut()
 		delete(c.conns, id)
 		c.w.note("client %d leaves server %d", c.index, k.server.index)
-		c.later(c.tellServers)
+		c.later(func() {
+			if c.conns[id] == nil {
+				c.step(catchup.Down{Server: id})
+			}
+			c.tellServers()
+		})
 	}
 }
 
@@ -110,7 +115,7 @@ func (c *client) connected(k *conn, caps history.Caps, at time.Duration) {
 	}
 	k.up = true
 	c.lines[k.server.id].tries = 0
-	c.w.note("client %d is connected with server %d", c.index, k.server.index)
+	c.w.note("client %d is connected with server %d, epoch %x, next %d, oldest %d", c.index, k.server.index, caps.Epoch[:2], caps.Next, caps.Oldest.Unix())
 	c.ground(k.server).hello(at)
 	c.step(catchup.Up{Server: k.server.id, Caps: caps})
 	c.tellServers()

@@ -6,6 +6,7 @@ import (
 
 	"github.com/restante-im/restante/internal/coverage"
 	"github.com/restante-im/restante/internal/envelope"
+	"github.com/restante-im/restante/internal/history"
 )
 
 // checkGaps compares the gaps that are reported with what is claimed and with what is missing.
@@ -26,6 +27,50 @@ func (c *client) checkGaps() {
 		c.checkHoles(want, gaps)
 	}
 	c.checkNamed(gaps)
+	c.checkNeedless(gaps)
+	c.checkSummary()
+}
+
+// checkSummary checks that what is called complete is what a server said, and that nothing within is known to be missing.
+func (c *client) checkSummary() {
+	lines := c.m.Summary(c.now())
+	if len(lines) != len(c.store.wants) {
+		c.w.failf("client %d waits for %d topics, and the summary has %d", c.index, len(c.store.wants), len(lines))
+	}
+	for _, l := range lines {
+		if l.Text == "" || l.Complete > 0 && len(l.By) == 0 || l.Agreed > l.Complete || l.Complete > l.Answered {
+			c.w.failf("client %d: a line makes no sense: %+v", c.index, l)
+		}
+		for _, id := range l.By {
+			if !slices.ContainsFunc(c.store.claims[source{l.Topic, id}], func(k coverage.Claim) bool { return k.Exact && !k.Doubt && k.From <= l.Complete && l.Complete <= k.To }) {
+				c.w.failf("client %d: server %d has not said what is called complete: %+v", c.index, c.w.serverOf(id).index, l)
+			}
+		}
+		for _, h := range slices.SortedFunc(maps.Keys(c.store.missing), compareHashes) {
+			m := c.store.missing[h]
+			if env := c.w.byHash[m.Hash]; !m.Gone && env.Topic() == l.Topic && m.Sent >= l.Since && m.Sent <= l.Complete {
+				c.w.failf("client %d: %x is missing from what is called complete: %+v", c.index, m.Hash[:4], l)
+			}
+		}
+	}
+}
+
+// checkNeedless checks that no time is reported for which a server that never lost anything has answered since the faults.
+func (c *client) checkNeedless(gaps []coverage.Gap) {
+	for _, s := range c.w.servers {
+		if s.form != history.ByArrival || s.age > 0 || s.denied || len(s.lives) != 1 || len(s.records) == 0 {
+			continue
+		}
+		oldest := seconds(s.records[0].arrived+s.skew) + 2*slack // of what was before, nobody knows
+		for _, want := range c.store.wants {
+			for _, g := range gaps {
+				if g.Envelopes == 0 && slices.Contains(g.Topics, want.Topic) && g.To > max(want.Since, oldest) && g.From <= seconds(c.w.heal+firstSync) {
+					c.w.failf("client %d: server %d has answered for the time of this gap in topic %v: %+v", c.index, s.index, want.Topic, g)
+					return
+				}
+			}
+		}
+	}
 }
 
 // claimed is what servers are claimed to have answered about a topic, in order.

@@ -2,6 +2,7 @@ package mailsim
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -18,6 +19,7 @@ type ground struct {
 	older  map[envelope.Topic][]stretch
 	handed map[envelope.Hash]bool
 	named  map[envelope.Hash]bool
+	shown  map[envelope.Hash]bool        // handed over or named, ever
 	told   map[envelope.Hash][]time.Time // held until
 }
 
@@ -44,13 +46,18 @@ func (c *client) ground(s *server) *ground {
 		}
 	}
 	g := &ground{server: s, client: c, exact: make(map[subject][]stretch), older: make(map[envelope.Topic][]stretch),
-		handed: make(map[envelope.Hash]bool), named: make(map[envelope.Hash]bool), told: make(map[envelope.Hash][]time.Time)}
+		handed: make(map[envelope.Hash]bool), named: make(map[envelope.Hash]bool), shown: make(map[envelope.Hash]bool), told: make(map[envelope.Hash][]time.Time)}
 	c.grounds = append(c.grounds, g)
 	return g
 }
 
 // hello notes when the server last said how it is.
 func (g *ground) hello(at time.Duration) { g.hellos = append(g.hellos, at) }
+
+// forget drops what was named of topics that nobody waits for any more: who wants them again asks anew.
+func (g *ground) forget(dropped func(envelope.Topic) bool) {
+	maps.DeleteFunc(g.named, func(h envelope.Hash, _ bool) bool { return dropped(g.client.w.byHash[h].Topic()) })
+}
 
 // said notes a part of an answer; open says whether the client still listens.
 func (g *ground) said(a *answering, ans history.Answer, open bool) {
@@ -59,12 +66,13 @@ func (g *ground) said(a *answering, ans history.Answer, open bool) {
 	case history.Got:
 		through = ans.Through
 		for _, e := range ans.Envelopes {
-			g.handed[e.Hash()] = true
+			g.handed[e.Hash()] = g.handed[e.Hash()] || open && (a.form == history.ByHash || matches(&a.q, e, true))
+			g.shown[e.Hash()] = true
 		}
 	case history.Named:
 		through = ans.Through
 		for _, e := range ans.List {
-			g.named[e.Hash] = true
+			g.named[e.Hash], g.shown[e.Hash] = true, true
 		}
 	case history.Ended:
 		if ans.Err != nil {
@@ -75,13 +83,23 @@ func (g *ground) said(a *answering, ans history.Answer, open bool) {
 			g.answered(a)
 		}
 	}
-	if open && (a.form == history.ByArrival || a.form == history.Listing) && through > a.q.After {
+	if open && (a.form == history.ByArrival || a.form == history.Listing) && through >= a.q.After {
 		g.considered(a, through)
 	}
 }
 
-// asked notes a question of the older forms: to some of them silence is an answer.
-func (g *ground) asked(q history.Question) {
+// asked notes a question. To some of the older forms silence is an answer. What a list named counts as long as it is not
+// asked for in pages: a server may leave it out of those, and when the comparing had failed, nobody remembers.
+func (g *ground) asked(form history.Form, q history.Question) {
+	if form == history.ByArrival {
+		maps.DeleteFunc(g.named, func(h envelope.Hash, _ bool) bool {
+			r := g.server.stored[h]
+			return !g.client.accounted(h) && slices.Contains(q.Topics, g.client.w.byHash[h].Topic()) && (r == nil || r.arrival > q.After)
+		})
+	}
+	if form != history.Paged && form != history.Bare {
+		return
+	}
 	for _, t := range q.Topics {
 		g.older[t] = append(g.older[t], stretch{from: q.From, to: q.To, at: g.server.w.now, silent: true})
 	}
@@ -119,11 +137,13 @@ func (g *ground) covers(key subject, first, through uint64, since uint32) (upTo 
 	slices.SortStableFunc(list, func(x, y stretch) int { return cmp.Compare(x.after, y.after) })
 	upTo, hello = first, 1<<62
 	for _, s := range list {
+		if s.through >= first && s.after <= through {
+			at = max(at, s.at) // that there is nothing new was said by this one too, whatever the time
+		}
 		if s.after > upTo || s.from > since || s.to != 0 {
 			continue
 		}
-		if s.through > first && s.after < through {
-			at = max(at, s.at)
+		if s.through >= first && s.after <= through {
 			hello = min(hello, s.hello)
 		}
 		upTo = max(upTo, s.through)

@@ -17,11 +17,11 @@ import (
 
 // startOutbox makes the outbox of what is stored.
 func (c *client) startOutbox() {
-	var records []outbox.Record
+	var records [][]byte
 	for _, id := range slices.Sorted(maps.Keys(c.store.letters)) {
-		records = append(records, outbox.Record{ID: id, Data: c.store.letters[id]})
+		records = append(records, c.store.letters[id])
 	}
-	out, errs := outbox.New(outbox.Config{}, c.now(), records)
+	out, errs := outbox.New(outbox.Config{}, records)
 	for _, err := range errs {
 		c.w.failf("client %d cannot load a letter: %v", c.index, err)
 	}
@@ -125,7 +125,7 @@ func (c *client) post(a outbox.Post) {
 // askHeld asks a server what it holds.
 func (c *client) askHeld(a outbox.AskHeld) {
 	k := c.conns[a.Server]
-	s := c.server(a.Server)
+	s := c.w.serverOf(a.Server)
 	ev := outbox.HeldAnswer{Server: a.Server, Hashes: a.Hashes}
 	life := c.life
 	answer := func() {
@@ -205,9 +205,9 @@ func (c *client) checkLetter(e outbox.Entry) {
 
 // founded reports whether a server said what a holder stands for.
 func (c *client) founded(e outbox.Entry, h outbox.Holder) bool {
-	g := c.ground(c.server(h.Server))
+	g := c.ground(c.w.serverOf(h.Server))
 	for _, a := range e.Attempts {
-		if slices.ContainsFunc(g.told[a.Hash], h.Until.Equal) || h.How == outbox.HowSeen && (g.handed[a.Hash] || g.named[a.Hash]) {
+		if slices.ContainsFunc(g.told[a.Hash], h.Until.Equal) || h.How == outbox.HowSeen && g.shown[a.Hash] {
 			return true
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/restante-im/restante/internal/catchup"
+	"github.com/restante-im/restante/internal/coverage"
 	"github.com/restante-im/restante/internal/envelope"
 )
 
@@ -44,7 +45,14 @@ func (c *client) settle() {
 
 // changeWants lets the user wait for other topics.
 func (c *client) changeWants() {
+	before := c.store.wants
 	c.store.wants = c.drawWants(c.w.second())
+	for _, g := range c.grounds {
+		g.forget(func(t envelope.Topic) bool {
+			old := slices.ContainsFunc(before, func(w coverage.Want) bool { return w.Topic == t })
+			return old && !slices.ContainsFunc(c.store.wants, func(w coverage.Want) bool { return w.Topic == t })
+		})
+	}
 	c.w.note("client %d waits for %d topics", c.index, len(c.store.wants))
 	if c.up {
 		c.step(catchup.Wanted{List: slices.Clone(c.store.wants)})
@@ -81,7 +89,7 @@ func (c *client) sync(o catchup.Options) {
 		return
 	}
 	c.nextSync++
-	c.syncs[c.nextSync] = true
+	c.syncs[c.nextSync] = o.Server == nil || !c.w.serverOf(*o.Server).denied
 	c.w.note("client %d: sync %d %+v", c.index, c.nextSync, o)
 	c.step(catchup.Sync{ID: c.nextSync, Options: o})
 }
@@ -96,13 +104,16 @@ func (c *client) stopSync(id uint64) {
 // finished checks the end of a round.
 func (c *client) finished(a catchup.Finished) {
 	w, r := c.w, a.Report
-	c.counted += r.New
+	c.counted[r.Began] = max(c.counted[r.Began], r.New) // rounds that were asked for alike are one
 	w.note("client %d: round %d ends as %v, %d new, error %v", c.index, a.ID, r.End, r.New, r.Err)
 	if a.ID == 0 {
 		return
 	}
-	if !c.syncs[a.ID] {
+	if _, open := c.syncs[a.ID]; !open {
 		w.failf("client %d: sync %d is finished and was not open", c.index, a.ID)
+	}
+	if served := c.syncs[a.ID]; r.End != catchup.EndComplete && r.End != catchup.EndAgreed && r.End != catchup.EndAnswered && w.now > w.heal+firstSync && served {
+		w.failf("client %d: sync %d, with all faults over, ends as %v: %v", c.index, a.ID, r.End, r.Err)
 	}
 	delete(c.syncs, a.ID)
 	w.report.Syncs++

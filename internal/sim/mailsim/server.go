@@ -155,7 +155,7 @@ func (s *server) omits(h envelope.Hash, list bool) bool {
 	if list {
 		return s.flaws() && share(h, byte(s.index*3+2)) < s.omitList
 	}
-	return s.flaws() && share(h, byte(s.index*3+1)) < s.omitPage
+	return s.flaws() && share(h, byte(s.index*3+1)) < s.omitPage || s.withholds(h)
 }
 
 // withholds reports whether an envelope is named but not handed over.

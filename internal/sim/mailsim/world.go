@@ -56,11 +56,12 @@ type world struct {
 
 	report   Report
 	failures []string
+	told     map[string]bool // failures that are not told again
 }
 
 func newWorld(p Plan) *world {
 	return &world{plan: p, rand: rand.New(rand.NewPCG(p.Seed, 77)), trace: fnv.New64a(), log: p.Log,
-		byHash: make(map[envelope.Hash]*envelope.Envelope)}
+		byHash: make(map[envelope.Hash]*envelope.Envelope), told: make(map[string]bool)}
 }
 
 // at lets something happen at a later time; what is due at the same time happens in the order in which it was asked for.
@@ -95,6 +96,14 @@ func (w *world) failf(format string, a ...any) {
 	w.note("FAILURE "+format, a...)
 	if len(w.failures) < maxFailures {
 		w.failures = append(w.failures, fmt.Sprintf("%11.3f s  ", w.now.Seconds())+fmt.Sprintf(format, a...))
+	}
+}
+
+// failOnce is failf for what is found again and again.
+func (w *world) failOnce(key, format string, a ...any) {
+	if !w.told[key] {
+		w.told[key] = true
+		w.failf(format, a...)
 	}
 }
 
