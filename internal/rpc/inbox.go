@@ -72,7 +72,8 @@ type Inbox interface {
 	// Budget tells what was spent today.
 	Budget(ctx context.Context) (inbox.Budget, error)
 
-	// Subscribe has f called with each event, one at a time, until cancel is called. f must not block.
+	// Subscribe has f called with each event, one at a time, until cancel is called. f must neither block nor call the
+	// inbox.
 	Subscribe(f func(inbox.Event)) (cancel func())
 }
 
