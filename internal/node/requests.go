@@ -82,13 +82,14 @@ func (r *requests) SetServers(_ context.Context, list []nodeaddr.Node) error {
 	return failed
 }
 
+// Ask asks in the older forms also who speaks mail/1: limit and cursor mean there what programs expect of them.
 func (r *requests) Ask(ctx context.Context, q legacy.Request) (legacy.Answer, error) {
 	after, err := readCursor(q.Cursor, q.From, q.To)
 	if err != nil {
 		return legacy.Answer{}, err
 	}
 	remote, err := r.n.mailNet.Remote(ctx, q.Server.ID())
-	if err == nil && after.Form != 0 && after.Form != history.ByArrival {
+	if err == nil {
 		err = remote.Greeted(ctx)
 	}
 	if err != nil {
@@ -99,11 +100,17 @@ func (r *requests) Ask(ctx context.Context, q legacy.Request) (legacy.Answer, er
 		key := message.PublicKey(q.Server.Key())
 		seal.Server = &key
 	}
-	transport, err := remote.Transport(seal, after.Form)
+	transport := remote.Legacy(seal)
+	if after.Form != 0 {
+		transport, err = remote.Transport(seal, after.Form)
+	}
 	if err != nil {
 		return legacy.Answer{}, err
 	}
-	plan := history.Plan{Topics: q.Topics, From: q.From, To: q.To, After: after, Limit: q.Limit, PageLimit: q.Limit}
+	plan := history.Plan{Topics: q.Topics, From: q.From, To: q.To, After: after, PageLimit: q.Limit}
+	if transport.Caps().Forms[0] != history.Bare { // there all comes at once, and a part of it could not be named
+		plan.Limit = q.Limit
+	}
 	var answer legacy.Answer
 	report, err := history.Run(ctx, transport, plan, func(_ context.Context, p history.Page) error {
 		for _, env := range p.Envelopes {
@@ -121,10 +128,10 @@ func (r *requests) Ask(ctx context.Context, q legacy.Request) (legacy.Answer, er
 	return answer, nil
 }
 
-// A cursor is a mail server's own, of legacy.CursorSize bytes, where it gave one. Other positions are written in its place
-// as four zero bytes, with which no mail server's cursor begins (they are a time of sending), and then:
+// A cursor is a mail server's own, of legacy.CursorSize bytes, where it gave one. Where there is none but more to ask for,
+// four zero bytes, with which no mail server's cursor begins (they are a time of sending), stand before what is left:
 //
-//	form (1) | ByArrival: epoch (8), arrival (8); else: from (4), to (4) | zeros
+//	form (1), from (4), to (4), zeros
 const cursorMark = 4
 
 func writeCursor(p history.Position) []byte {
@@ -133,37 +140,24 @@ func writeCursor(p history.Position) []byte {
 	}
 	b := make([]byte, cursorMark, legacy.CursorSize)
 	b = append(b, byte(p.Form))
-	if p.Form == history.ByArrival {
-		b = append(b, p.Epoch[:]...)
-		b = binary.BigEndian.AppendUint64(b, p.Arrival)
-	} else {
-		b = binary.BigEndian.AppendUint32(b, p.From)
-		b = binary.BigEndian.AppendUint32(b, p.To)
-	}
+	b = binary.BigEndian.AppendUint32(b, p.From)
+	b = binary.BigEndian.AppendUint32(b, p.To)
 	return b[:legacy.CursorSize]
 }
 
 func readCursor(b []byte, from, to uint32) (history.Position, error) {
-	if b == nil {
+	switch {
+	case b == nil:
 		return history.Position{}, nil
-	}
-	if len(b) != legacy.CursorSize {
+	case len(b) != legacy.CursorSize:
 		return history.Position{}, errCursor()
-	}
-	if [cursorMark]byte(b) != [cursorMark]byte{} {
+	case [cursorMark]byte(b) != [cursorMark]byte{}:
 		return history.Position{Form: history.Paged, From: from, To: to, Cursor: b}, nil
 	}
 	p := history.Position{Form: history.Form(b[cursorMark])}
-	switch b = b[cursorMark+1:]; p.Form {
-	case history.ByArrival:
-		copy(p.Epoch[:], b)
-		p.Arrival = binary.BigEndian.Uint64(b[len(p.Epoch):])
-	case history.Paged, history.Bare:
-		p.From, p.To = binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:])
-		if p.From > p.To {
-			return history.Position{}, errCursor()
-		}
-	default:
+	b = b[cursorMark+1:]
+	p.From, p.To = binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:])
+	if p.Form != history.Paged && p.Form != history.Bare || p.From > p.To {
 		return history.Position{}, errCursor()
 	}
 	return p, nil

@@ -17,7 +17,6 @@ import (
 func TestCursorsOfPrograms(t *testing.T) {
 	own := append([]byte{0x6a, 0, 0, 1}, bytes.Repeat([]byte{7}, 32)...)
 	for _, p := range []history.Position{
-		{Form: history.ByArrival, Epoch: [8]byte{1, 2, 3, 4, 5, 6, 7, 8}, Arrival: 1<<63 + 5},
 		{Form: history.Paged, From: 10, To: 20, Cursor: own},
 		{Form: history.Paged, From: 12, To: 20},
 		{Form: history.Bare, From: 15, To: 20},
@@ -38,7 +37,8 @@ func TestCursorsOfPrograms(t *testing.T) {
 		t.Errorf("%v, %v", p, err)
 	}
 	backwards := writeCursor(history.Position{Form: history.Bare, From: 9, To: 5})
-	for _, bad := range [][]byte{make([]byte, legacy.CursorSize), {1, 2}, backwards} {
+	byArrival := writeCursor(history.Position{Form: history.ByArrival})
+	for _, bad := range [][]byte{make([]byte, legacy.CursorSize), {1, 2}, backwards, byArrival} {
 		if _, err := readCursor(bad, 10, 20); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%x: %v", bad, err)
 		}

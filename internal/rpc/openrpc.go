@@ -33,6 +33,7 @@ type DocumentInfo struct {
 type DocumentMethod struct {
 	Name       string            `json:"name"`
 	Summary    string            `json:"summary"`
+	Structure  string            `json:"paramStructure"` // by-position
 	Params     []DocumentValue   `json:"params"`
 	Result     DocumentValue     `json:"result"`
 	Errors     []DocumentError   `json:"errors,omitempty"`
@@ -136,7 +137,9 @@ func implemented() map[string]reflect.Type {
 }
 
 func (m *describe) entry(name, subscription string, t reflect.Type, all schemas) DocumentMethod {
-	out := DocumentMethod{Name: name, Summary: m.summary, Params: []DocumentValue{}, Transports: transports(name, subscription != "")}
+	out := DocumentMethod{
+		Name: name, Summary: m.summary, Structure: "by-position", Params: []DocumentValue{}, Transports: transports(name, subscription != ""),
+	}
 	if subscription != "" {
 		out.Params = append(out.Params, DocumentValue{
 			Name: "subscription", Required: true, Schema: map[string]any{"type": "string", "enum": []string{subscription}},

@@ -66,7 +66,7 @@ func TestDocumentIsWellFormed(t *testing.T) {
 
 func checkMethod(t *testing.T, d rpc.Document, m rpc.DocumentMethod) {
 	t.Helper()
-	if m.Summary == "" || !strings.HasSuffix(m.Summary, ".") || len(m.Examples) == 0 || len(m.Transports) == 0 {
+	if m.Summary == "" || !strings.HasSuffix(m.Summary, ".") || len(m.Examples) == 0 || len(m.Transports) == 0 || m.Structure != "by-position" {
 		t.Errorf("%s: summary %q, %d examples, transports %v", m.Name, m.Summary, len(m.Examples), m.Transports)
 	}
 	optional, seen := false, map[string]bool{}

@@ -289,6 +289,31 @@ func TestWebWorkEndsWithTheClient(t *testing.T) {
 	}
 }
 
+func TestWebSocketTooLargeRequest(t *testing.T) {
+	w := start(t).dialWebSocket(t)
+	half := `{"jsonrpc":"2.0","id":1,"method":"shh_hasSymKey","params":["` + strings.Repeat("x", rpc.MaxRequest/2) + `"]}`
+	for range 2 {
+		if r := w.ask(half); r.Error != nil {
+			t.Fatal(show(r))
+		}
+	}
+	go w.nc.Write([]byte(`{"x":"` + strings.Repeat("x", rpc.MaxRequest) + `"}`))
+	for {
+		var r reply
+		var closed *websocket.CloseError
+		err := w.in.Decode(&r)
+		if errors.As(err, &closed) && closed.Code == websocket.CloseMessageTooBig {
+			return
+		}
+		if err != nil {
+			t.Fatalf("ended with %v", err)
+		}
+		if r.Error == nil {
+			t.Fatal(show(r))
+		}
+	}
+}
+
 func TestWebStopAnswersWhatIsUnderWay(t *testing.T) {
 	st := start(t)
 	ws := st.dialWebSocket(t)

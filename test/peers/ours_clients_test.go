@@ -108,9 +108,9 @@ type served struct {
 	address, token string
 }
 
-func startServed(t testing.TB) *served {
+func startServed(t testing.TB, args ...string) *served {
 	t.Helper()
-	s := &served{ours: startOurs(t, "--set", "rpc.listen=127.0.0.1:0")}
+	s := &served{ours: startOurs(t, append([]string{"--set", "rpc.listen=127.0.0.1:0"}, args...)...)}
 	where := regexp.MustCompile(`http://(127\.0\.0\.1:\d+)/`)
 	eventually(t, "our node says where it serves HTTP", func() bool {
 		m := where.FindStringSubmatch(s.log.String())

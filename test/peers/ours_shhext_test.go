@@ -49,9 +49,9 @@ type asker struct {
 	live     string
 }
 
-func newAsker(t *testing.T, server string, id [32]byte) *asker {
+func newAsker(t *testing.T, server string, id [32]byte, args ...string) *asker {
 	t.Helper()
-	a := &asker{served: startServed(t), server: server}
+	a := &asker{served: startServed(t, args...), server: server}
 	ask[bool](a.ours, "node_addPeer", server)
 	a.waitPeer(id, "connected", nil)
 	a.password = ask[string](a.ours, "shh_generateSymKeyFromPassword", mailPassword)
@@ -111,18 +111,21 @@ func TestShhext(t *testing.T) {
 	sent := sendMail(t, o.connect)
 	o.archived(shhextCount)
 	eventually(t, "the pool is empty", func() bool { return o.status().Pool.Envelopes == 0 })
-	a := newAsker(t, o.enode, o.id)
-	pages, cursor := 0, ""
-	for {
-		pages++
-		if cursor = a.page(2, cursor); cursor == "" {
-			break
+	// A node with an inbox speaks mail/1 with the mail server as well, and asks all the same.
+	for _, args := range [][]string{nil, {"--set", "inbox.enabled=true", "--set", "inbox.key=file"}} {
+		a := newAsker(t, o.enode, o.id, args...)
+		pages, cursor := 0, ""
+		for {
+			pages++
+			if cursor = a.page(2, cursor); cursor == "" {
+				break
+			}
 		}
+		if pages != 3 {
+			t.Errorf("%d pages", pages)
+		}
+		a.came(sent)
 	}
-	if pages != 3 {
-		t.Errorf("%d pages", pages)
-	}
-	a.came(sent)
 
 	b := newAsker(t, o.enode, o.id)
 	slices.SortFunc(sent, func(x, y peerproc.Sealed) int { return bytes.Compare(x.Hash[:], y.Hash[:]) })
