@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -100,6 +102,16 @@ func (d *disk) change(c change) error {
 		d.log = append(d.log, c)
 	}
 	return nil
+}
+
+// rewinds counts how often a log was written from its beginning.
+func (d *disk) rewinds() (n int) {
+	for _, c := range d.log {
+		if c.kind == write && c.off == 0 && strings.HasSuffix(c.name, "-wal") {
+			n++
+		}
+	}
+	return n
 }
 
 // inode is a file's content while a crash is worked out: what is on the platter, and what was not synced since.
@@ -225,6 +237,9 @@ func (c change) apply(data []byte, tear *rand.Rand) []byte {
 func resize(data []byte, size int64) []byte {
 	if size <= int64(len(data)) {
 		return data[:size]
+	}
+	if size > int64(cap(data)) {
+		data = slices.Grow(data, int(2*size)) // files grow block by block
 	}
 	return append(data, make([]byte, size-int64(len(data)))...)
 }

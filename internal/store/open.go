@@ -1,8 +1,8 @@
 package store
 
 import (
-	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
@@ -25,8 +25,10 @@ const settings = `
 	PRAGMA cache_size = -8192;
 	PRAGMA synchronous = FULL;
 	PRAGMA fullfsync = ON;
-	PRAGMA wal_autocheckpoint = 1000;
 	PRAGMA journal_size_limit = 8388608;`
+
+// logPages is the length at which the log is read back into the file: some 4 MiB.
+const logPages = 1000
 
 func (s *Store) open() error {
 	base, sync := "", func() error { return syncFolder(s.path) }
@@ -64,7 +66,8 @@ func (s *Store) unlock() error {
 	if _, err := s.conn.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, true); err != nil {
 		return err
 	}
-	if err := s.conn.Exec("PRAGMA hexkey = '" + hex.EncodeToString(s.opt.Key[:]) + "';" + settings); err != nil {
+	start := fmt.Sprintf("PRAGMA hexkey = '%x'; %s; PRAGMA wal_autocheckpoint = %d", s.opt.Key, settings, s.opt.logPages)
+	if err := s.conn.Exec(start); err != nil {
 		return err
 	}
 	pages, _, err := s.number("PRAGMA page_count")

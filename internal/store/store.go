@@ -21,7 +21,8 @@ type Options struct {
 	Log *slog.Logger     // nil: silent
 	On  *Disk            // for tests; nil: the operating system's files
 
-	later []string // for tests: formats after the last one
+	later    []string // for tests: formats after the last one
+	logPages int      // for tests; 0: logPages
 }
 
 // Disk is where a store's files are in place of the operating system's: in tests.
@@ -69,6 +70,9 @@ func Open(path string, o Options) (*Store, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fault.E("store: open", fault.Invalid, err, "the path of the inbox cannot be made absolute; give it in full")
+	}
+	if o.logPages == 0 {
+		o.logPages = logPages
 	}
 	s := &Store{path: abs, opt: o, turn: make(chan struct{}, 1), stmts: map[string]*sqlite3.Stmt{}}
 	if err := s.open(); err != nil {
