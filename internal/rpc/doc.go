@@ -1,17 +1,17 @@
-// Package rpc is the node's command interface: JSON-RPC 2.0 over a local socket,
-// with the namespace shh as programs for Whisper know it (geth's and web3.js'
-// methods, results and error texts) and the namespace node for our own command
-// line. docs/rpc.md describes every method.
+// Package rpc is the node's command interface: JSON-RPC 2.0 over a local socket, HTTP and WebSocket. It has the
+// namespaces shh, shhext (package legacy) and net as programs know them from other nodes, with their methods, results
+// and error texts; inbox, the user's own client; and node, admin, members and archive for whoever runs the node, which
+// are on the local socket only. docs/rpc.md describes every method, and so does NewDocument for programs.
 //
-// A node calls Listen, New and Server.Serve; a command calls Dial and the methods
-// of Client. What the API needs of the node is declared here: Gossip, Admin and
-// Health. The package decodes, asks and encodes; it holds no rules of its own
+// A node calls Listen, New and Server.Serve, and for HTTP and WebSocket ListenWeb, LoadOrCreateToken and
+// Server.ServeWeb; a command calls Dial and the methods of Client. What the API needs of the node is declared here:
+// Gossip, Admin, Health, Members, Archive and Inbox. The package decodes, asks and encodes; it holds no rules of its own
 // beyond the limits below.
 //
-// The socket belongs to the user who runs the node (mode 0600); whoever can open
-// it may read keys and stop the node. Everything is bounded all the same, so that
-// a faulty program cannot take the node down. All methods of Server and Client
-// are safe for concurrent use.
+// The socket belongs to the user who runs the node (mode 0600); whoever can open it may read keys and stop the node.
+// Over HTTP and WebSocket a secret in the path stands for that, and web pages are refused unless they are listed.
+// Everything is bounded all the same, so that a faulty program cannot take the node down. All methods of Server and
+// Client are safe for concurrent use.
 package rpc
 
 import (
@@ -28,7 +28,7 @@ const SocketName = "restante.ipc"
 
 // Bounds of the interface.
 const (
-	MaxConnections  = 64               // open at a time
+	MaxConnections  = 64               // open at a time, on the local socket and as WebSockets each
 	MaxRequest      = 32 << 20         // bytes of one request or batch; the largest message takes 20 MiB as hex
 	MaxBatch        = 100              // requests in a batch
 	MaxBatchAnswer  = 64 << 20         // bytes after which the rest of a batch is refused
