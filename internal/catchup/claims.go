@@ -18,7 +18,7 @@ func (m *Machine) claims(j *job) []coverage.Claim {
 	list := make([]coverage.Claim, 0, len(j.places))
 	kept := m.keptSince(j.lane.server)
 	for _, p := range j.places {
-		if _, ok := m.want[p.topic]; !ok {
+		if j.givenUp[p.topic] {
 			continue
 		}
 		c := coverage.Claim{Topic: p.topic, Server: j.lane.server.id, Exact: true, Epoch: rep.Epoch, First: p.base,
@@ -76,12 +76,11 @@ func (m *Machine) sentClaims(j *job) []coverage.Claim {
 	rep := &j.report
 	c := coverage.Claim{Server: j.lane.server.id, From: j.from, To: min(rep.To, second(j.open.Began)), Asked: m.now,
 		Doubt: rep.End != history.EndComplete}
-	if c.To < c.From {
-		return nil
-	}
 	list := make([]coverage.Claim, 0, len(j.topics))
-	for _, c.Topic = range m.stillWanted(j.topics) {
-		list = append(list, c)
+	for _, c.Topic = range j.topics {
+		if c.From <= c.To && !j.givenUp[c.Topic] {
+			list = append(list, c)
+		}
 	}
 	return list
 }

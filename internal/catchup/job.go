@@ -16,13 +16,14 @@ type job struct {
 	check    bool // a history.Check
 	bodies   bool // bodies may be handed over
 	topics   []envelope.Topic
-	finishes []envelope.Topic // those that are done with when the job ends well
-	from, to uint32           // of the question
-	until    uint64           // arrivals up to; 0 for no bound
-	places   []place          // by arrival
-	recalls  []envelope.Hash  // what a recall is for
-	at       history.Position // by sent time: where to go on
-	open     OpenFetch        // as it is stored with each page
+	finishes []envelope.Topic        // those that are done with when the job ends well
+	from, to uint32                  // of the question
+	until    uint64                  // arrivals up to; 0 for no bound
+	places   []place                 // by arrival
+	givenUp  map[envelope.Topic]bool // topics that nobody waits for any more, or again
+	recalls  []envelope.Hash         // what a recall is for
+	at       history.Position        // by sent time: where to go on
+	open     OpenFetch               // as it is stored with each page
 
 	began time.Time
 
@@ -220,8 +221,9 @@ func (m *Machine) deliver(j *job, p history.Page) history.Event {
 // stored is what to store of a job that has come to a position.
 func (j *job) stored(at history.Position) []OpenFetch {
 	o := j.open
+	o.Topics = slices.DeleteFunc(slices.Clone(j.topics), func(t envelope.Topic) bool { return j.givenUp[t] })
 	o.Position = at.String()
-	if at.IsZero() || j.recalls != nil || o.Position == j.open.Position {
+	if at.IsZero() || j.recalls != nil || len(o.Topics) == 0 || o.Position == j.open.Position {
 		return nil
 	}
 	if at.Form != history.ByArrival {
@@ -234,8 +236,8 @@ func (j *job) stored(at history.Position) []OpenFetch {
 // filter leaves out what nobody waits for (any more), and tells who has the rest.
 func (m *Machine) filter(j *job, list []*envelope.Envelope) []*envelope.Envelope {
 	kept := slices.DeleteFunc(slices.Clone(list), func(env *envelope.Envelope) bool {
-		w, ok := m.want[env.Topic()]
-		return !ok || env.Sent() < w.Since
+		_, ok := m.want[env.Topic()]
+		return !ok || j.givenUp[env.Topic()]
 	})
 	if len(kept) == 0 {
 		return nil
@@ -263,6 +265,8 @@ func (m *Machine) conclude(j *job) {
 		claims := m.claims(j)
 		c.Claims = m.book.With(claims)
 		c.Closed = m.closes(j, claims)
+	case !j.at.IsZero() && !rep.Answered: // it may not understand where to go on: the next try begins anew
+		c.Closed = []uint64{j.open.ID}
 	case j.local == nil:
 		c.Open = j.stored(rep.Resume)
 	}

@@ -185,13 +185,30 @@ func (m *Machine) forget() {
 		}
 	}
 	for _, o := range m.open {
-		if len(m.stillWanted(o.Topics)) == 0 {
+		if len(m.stillWanted(o.Topics)) < len(o.Topics) {
 			c.Closed = append(c.Closed, o.ID)
 		}
 	}
 	c.Found = m.missingHashes(func(x *coverage.Missing) bool { return len(x.Topics) > 0 && len(m.stillWanted(x.Topics)) == 0 })
 	if len(c.Claims)+len(c.Closed)+len(c.Found) > 0 {
 		m.commit(nil, c)
+	}
+	if m.round == nil {
+		return
+	}
+	for _, l := range m.round.lanes {
+		if l.job == nil {
+			continue
+		}
+		for _, t := range l.job.topics {
+			if _, ok := m.want[t]; ok {
+				continue
+			}
+			if l.job.givenUp == nil {
+				l.job.givenUp = map[envelope.Topic]bool{}
+			}
+			l.job.givenUp[t] = true
+		}
 	}
 }
 

@@ -109,8 +109,11 @@ func (m *Machine) down(id nodeaddr.ID, err error) {
 	} else {
 		m.note(s, directory.ConnectFailed{Err: err})
 	}
-	if !m.anyUp() {
+	if was && !m.anyUp() { // mail may pass by now that nobody sends us
 		m.online = time.Time{}
+		for _, s := range m.servers {
+			s.stale = true
+		}
 	}
 	if r := m.round; r != nil {
 		if l := r.lane(s); l != nil && l.job != nil {

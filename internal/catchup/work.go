@@ -232,11 +232,13 @@ const coarse = 600
 
 // startBySent is the sent time from which on a server is asked for a topic.
 func (m *Machine) startBySent(s *server, t envelope.Topic) uint32 {
-	from := m.want[t].Since
-	if until, ok := m.book.AnsweredFrom(t, s.id, from); ok {
-		from = max(from, until-min(until, uint32(m.config.Overlap.Seconds())))
+	since := m.want[t].Since
+	until, ok := m.book.AnsweredFrom(t, s.id, since)
+	if !ok {
+		return since
 	}
-	return from - from%coarse
+	until -= min(until, uint32(m.config.Overlap.Seconds()))
+	return max(since, until-until%coarse)
 }
 
 func (m *Machine) sentJob(l *lane, j *job) (*job, error) {

@@ -304,6 +304,9 @@ func (w *world) check(r coverage.Replace) {
 			_, have := w.mail[h]
 			_, known := w.missing[h]
 			if !have && !known && !s.hid[h] {
+				for _, a := range s.asks {
+					w.t.Logf("%v %v %v from %d to %d cursor %x until", a.Ask, a.Form, a.Question.Topics, a.Question.From, a.Question.To, a.Question.Cursor)
+				}
 				w.t.Fatalf("%v claims %+v, but %v, sent %d, arrival %d at %d, is not here", r.Server.Short(), c, h, sent, e.arrival, e.at.Unix())
 			}
 		}
