@@ -56,8 +56,14 @@ func (b *Book) line(w Want, holes []stretch) Line {
 		if from == 0 {
 			from = covered[0].from
 		}
-		end, _ := reach(from, union(append(covered, holes...)))
-		return end
+		end, _ := reach(from, union(append(slices.Clone(covered), holes...)))
+		until := uint32(0) // what was said last, not passed over
+		for _, c := range covered {
+			if c.from <= end {
+				until = min(c.to, end)
+			}
+		}
+		return until
 	}
 	exact := func(c *Claim) bool { return c.Exact && !c.Doubt }
 	l.Complete = until(exact)
