@@ -68,10 +68,11 @@ func (c *client) checkExact(s *server, claim coverage.Claim) {
 		}
 		arrivals := r.arrival > claim.First && r.arrival <= claim.Through && sent >= claim.Since
 		times := sent >= claim.From && sent <= claim.To && seconds(r.arrived)+slack < claim.To
+		_, handed := g.handed[h]
 		again := fmt.Sprint("claim", c.index, s.index, h)
 		switch {
 		case !arrivals && !times:
-		case arrivals && g.handed[h]:
+		case arrivals && handed:
 			c.w.failOnce(again, "client %d: false claim, server %d handed over %x, arrival %d, and it is not kept: %v", c.index, s.index, h[:4], r.arrival, show(claim))
 		case arrivals && g.named[h]:
 			c.w.failOnce(again, "client %d: false claim, server %d named %x, arrival %d, and it is neither kept nor missing: %v", c.index, s.index, h[:4], r.arrival, show(claim))
@@ -100,7 +101,7 @@ func (c *client) checkOlder(s *server, claim coverage.Claim) {
 	}
 	for _, h := range slices.SortedFunc(maps.Keys(g.handed), compareHashes) {
 		env := c.w.byHash[h]
-		if env == nil || env.Topic() != claim.Topic || env.Sent() < claim.From || env.Sent() > claim.To || c.accounted(h) {
+		if env == nil || env.Topic() != claim.Topic || env.Sent() < claim.From || env.Sent() > claim.To || c.accounted(h) || c.clockAt(g.handed[h]).After(claim.Asked) {
 			continue
 		}
 		c.w.failOnce(fmt.Sprint("claim", c.index, s.index, h), "client %d: false claim, server %d handed over %x and it is not kept: %v", c.index, s.index, h[:4], show(claim))

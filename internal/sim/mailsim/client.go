@@ -46,7 +46,8 @@ type client struct {
 	fresh    int               // that the store had for the machine, in this life
 	counted  map[time.Time]int // that reports of this life say, by when the round began
 	lastLive time.Duration
-	settled  bool // the faults are over
+	settled  bool          // the faults are over
+	since    time.Duration // when the last server that may be asked came
 	lastAsk  time.Duration
 }
 
@@ -88,7 +89,10 @@ func (c *client) drawWants(now uint32) []coverage.Want {
 	return list
 }
 
-func (c *client) now() time.Time { return c.w.clock(c.skew) }
+func (c *client) now() time.Time { return c.clockAt(c.w.now) }
+
+// clockAt is what the client's clock showed at a true time.
+func (c *client) clockAt(at time.Duration) time.Time { return epoch.Add(at + c.skew) }
 
 // saveServers stores what the directory says has changed.
 func (c *client) saveServers(dir *directory.Directory) {
@@ -308,6 +312,9 @@ func (c *client) choose() {
 	if at, ok := c.dir.NextChange(c.now()); ok {
 		c.schedule(2, at, c.choose)
 	}
+	if len(list) > 0 && len(c.chosen) == 0 {
+		c.since = c.w.now
+	}
 	if !slices.Equal(list, c.chosen) {
 		c.chosen = slices.Clone(list)
 		c.step(catchup.Candidates{List: list})
@@ -330,7 +337,7 @@ func (c *client) ask(a catchup.Ask) {
 // asked judges a question.
 func (c *client) asked(a catchup.Ask) {
 	missing := slices.ContainsFunc(slices.Collect(maps.Values(c.store.missing)), func(m coverage.Missing) bool { return !m.Gone })
-	if c.settled && !missing && c.w.now > max(c.w.heal+judgement, c.lastLive+quietCheck) {
+	if c.settled && !missing && c.w.now > max(c.w.heal+judgement, c.lastLive+quietCheck, c.since+quietCheck) {
 		c.w.failf("client %d asks in an idle world", c.index)
 	}
 	c.ground(c.w.serverOf(a.Server)).asked(a.Form, a.Question)

@@ -1,6 +1,7 @@
 package mailsim
 
 import (
+	"bytes"
 	"cmp"
 	"maps"
 	"slices"
@@ -17,7 +18,7 @@ type ground struct {
 	hellos []time.Duration
 	exact  map[subject][]stretch
 	older  map[envelope.Topic][]stretch
-	handed map[envelope.Hash]bool
+	handed map[envelope.Hash]time.Duration // when first
 	named  map[envelope.Hash]bool
 	shown  map[envelope.Hash]bool        // handed over or named, ever
 	told   map[envelope.Hash][]time.Time // held until
@@ -46,7 +47,7 @@ func (c *client) ground(s *server) *ground {
 		}
 	}
 	g := &ground{server: s, client: c, exact: make(map[subject][]stretch), older: make(map[envelope.Topic][]stretch),
-		handed: make(map[envelope.Hash]bool), named: make(map[envelope.Hash]bool), shown: make(map[envelope.Hash]bool), told: make(map[envelope.Hash][]time.Time)}
+		handed: make(map[envelope.Hash]time.Duration), named: make(map[envelope.Hash]bool), shown: make(map[envelope.Hash]bool), told: make(map[envelope.Hash][]time.Time)}
 	c.grounds = append(c.grounds, g)
 	return g
 }
@@ -66,8 +67,10 @@ func (g *ground) said(a *answering, ans history.Answer, open bool) {
 	case history.Got:
 		through = ans.Through
 		for _, e := range ans.Envelopes {
-			g.handed[e.Hash()] = g.handed[e.Hash()] || open && (a.form == history.ByHash || matches(&a.q, e, true))
 			g.shown[e.Hash()] = true
+			if _, before := g.handed[e.Hash()]; !before && open && (a.form == history.ByHash || matches(&a.q, e, true)) {
+				g.handed[e.Hash()] = g.server.w.now
+			}
 		}
 	case history.Named:
 		through = ans.Through
@@ -88,18 +91,24 @@ func (g *ground) said(a *answering, ans history.Answer, open bool) {
 	}
 }
 
-// asked notes a question. To some of the older forms silence is an answer. What a list named counts as long as it is not
-// asked for in pages: a server may leave it out of those, and when the comparing had failed, nobody remembers.
+// asked notes a question. What was handed over or named before, but not kept because the answer broke off, counts only if it
+// is so again in the answer to this one. To some of the older forms silence is an answer.
 func (g *ground) asked(form history.Form, q history.Question) {
-	if form == history.ByArrival {
-		maps.DeleteFunc(g.named, func(h envelope.Hash, _ bool) bool {
-			r := g.server.stored[h]
-			return !g.client.accounted(h) && slices.Contains(q.Topics, g.client.w.byHash[h].Topic()) && (r == nil || r.arrival > q.After)
-		})
+	again := func(h envelope.Hash) bool {
+		env, r := g.client.w.byHash[h], g.server.stored[h]
+		switch {
+		case env == nil || !matches(&q, env, true) || g.client.accounted(h):
+			return false
+		case form == history.ByArrival || form == history.Listing:
+			return r == nil || r.arrival > q.After
+		}
+		return bytes.Compare(cursorOf(env), q.Cursor) > 0
 	}
-	if form != history.Paged && form != history.Bare {
+	if form == history.ByHash {
 		return
 	}
+	maps.DeleteFunc(g.handed, func(h envelope.Hash, _ time.Duration) bool { return again(h) })
+	maps.DeleteFunc(g.named, func(h envelope.Hash, _ bool) bool { return again(h) })
 	for _, t := range q.Topics {
 		g.older[t] = append(g.older[t], stretch{from: q.From, to: q.To, at: g.server.w.now, silent: true})
 	}

@@ -89,7 +89,7 @@ func (c *client) sync(o catchup.Options) {
 		return
 	}
 	c.nextSync++
-	c.syncs[c.nextSync] = o.Server == nil || !c.w.serverOf(*o.Server).denied
+	c.syncs[c.nextSync] = o.Server == nil && len(c.chosen) > 0 || o.Server != nil && !c.w.serverOf(*o.Server).denied
 	c.w.note("client %d: sync %d %+v", c.index, c.nextSync, o)
 	c.step(catchup.Sync{ID: c.nextSync, Options: o})
 }
