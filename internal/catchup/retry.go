@@ -54,6 +54,11 @@ func (m *Machine) afterwards(r *round, end End) {
 	} else if end != EndStopped {
 		m.failures, m.lastGood = 0, m.now
 	}
+	for _, l := range r.lanes {
+		if l.server.up && l.server.stale { // all connections broke after it was asked
+			m.soon(m.now)
+		}
+	}
 	if next := m.nextMissing(); !next.IsZero() {
 		m.soon(next)
 	}

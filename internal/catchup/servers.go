@@ -197,10 +197,11 @@ func (m *Machine) connections() {
 	}
 }
 
-// disconnect lets go of who is not needed any more.
+// disconnect lets go of who is not needed any more; a candidate only once those that are needed have come up.
 func (m *Machine) disconnect(needed []nodeaddr.ID) {
+	waiting := slices.ContainsFunc(needed, func(id nodeaddr.ID) bool { return !m.servers[id].up })
 	for _, id := range m.serverIDs() {
-		if s := m.servers[id]; s.desired && !slices.Contains(needed, id) {
+		if s := m.servers[id]; s.desired && !slices.Contains(needed, id) && !(waiting && m.isCandidate(id)) {
 			s.desired, s.dialed = false, time.Time{}
 			m.do(Disconnect{Server: id})
 		}
