@@ -64,7 +64,7 @@ func (s *server) score() float64 {
 
 // Choose returns the servers to ask now, best first: those that are preferred, then by what was verified of their
 // answers. The second is on another network than the first where one that is not poor can be had. None are suggested, paused, closed or
-// cooling down; where only one may be asked, or all others fail, cool-downs are short.
+// cooling down; where only one may be asked cool-downs are short, and where all fail nobody is left alone for that.
 func (d *Directory) Choose(now time.Time) []Choice {
 	list := d.usable(now)
 	choices := make([]Choice, len(list))
@@ -154,13 +154,16 @@ func (d *Directory) noneLeft(now time.Time) bool {
 }
 
 // coolUntil returns until when a server is left alone; zero when it is not. The only one is left alone briefly, whatever
-// it did, and so are those that only failed when none is left.
+// it did, and those that only failed not at all when none is left.
 func (d *Directory) coolUntil(now time.Time, s *server, noneLeft bool) time.Time {
 	if !s.cool.active(now) {
 		return time.Time{}
 	}
+	if noneLeft && s.cool.Cause.passing() {
+		return time.Time{} // trying goes on: who connects and who asks have waits of their own
+	}
 	until := s.cool.Until
-	if s.ID() == d.only || noneLeft && s.cool.Cause.passing() {
+	if s.ID() == d.only {
 		if soon := s.lastFailure.Add(coolOnly); soon.Before(until) {
 			until = soon
 		}

@@ -13,7 +13,7 @@ const (
 	coolRefused = 10 * time.Minute // it serves others, or gave all that it gives today
 	coolMost    = time.Hour
 	coolLiar    = 24 * time.Hour
-	coolOnly    = 30 * time.Second // at most, of the only server that may be asked, and when no other is left
+	coolOnly    = 30 * time.Second // at most, of the only server that may be asked
 
 	maxTries = 20 // counted
 )
@@ -53,7 +53,11 @@ func (c *cooling) begin(now time.Time, d time.Duration, why cause) {
 	}
 }
 
+// unreachable counts once in each cool-down: who keeps the connection may try more often.
 func (c *cooling) unreachable(now time.Time) {
+	if c.active(now) && c.Cause == unreachable {
+		return
+	}
 	c.Dials = min(c.Dials+1, maxTries)
 	c.begin(now, doubled(coolFirst, c.Dials), unreachable)
 }

@@ -110,6 +110,9 @@ func (d *Directory) Note(now time.Time, id nodeaddr.ID, ev Event) {
 	now = now.UTC().Round(0)
 	switch ev := ev.(type) {
 	case Connected:
+		if d.noneLeft(now) {
+			d.Online() // it was our own network, most likely
+		}
 		s.noteConnected(now, ev)
 	case ConnectionLost:
 		s.noteLost(now, ev.Err)

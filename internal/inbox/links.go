@@ -44,7 +44,6 @@ func (in *Inbox) connect(id nodeaddr.ID) {
 		return
 	}
 	if err := in.joined.Network.Keep(e.Node); err != nil {
-		in.note(id, directory.ConnectFailed{Err: err})
 		in.step(catchup.Down{Server: id, Err: err})
 		return
 	}
@@ -127,8 +126,8 @@ func (in *Inbox) up(ctx context.Context, id nodeaddr.ID, remote Remote, t histor
 	}
 	l.remote, l.transport = remote, t
 	caps := t.Caps()
-	in.note(id, directory.Connected{Caps: caps, Client: remote.Peer().Client})
 	in.step(catchup.Up{Server: id, Caps: caps})
+	in.note(id, directory.Connected{Caps: caps, Client: remote.Peer().Client}) // catchup does not know its program
 	in.letterServers()
 }
 
@@ -138,7 +137,6 @@ func (in *Inbox) down(ctx context.Context, id nodeaddr.ID, err error) {
 		return
 	}
 	l.remote, l.transport, l.asking, l.cancelOpen = nil, nil, 0, nil
-	in.note(id, directory.ConnectionLost{Err: err})
 	in.step(catchup.Down{Server: id, Err: err})
 	in.letterServers()
 }
@@ -150,9 +148,7 @@ func (in *Inbox) DialFailed(id nodeaddr.ID, text string) {
 		if l == nil || l.remote != nil {
 			return
 		}
-		err := fault.E("inbox", fault.Unavailable, nil, text)
-		in.note(id, directory.ConnectFailed{Err: err})
-		in.step(catchup.Down{Server: id, Err: err})
+		in.step(catchup.Down{Server: id, Err: fault.E("inbox", fault.Unavailable, nil, text)})
 	})
 }
 

@@ -142,12 +142,6 @@ func (p poster) LeastPoW() float64 {
 	return least
 }
 
-// Relayed returns what was passed on for others today, and the limit of it.
-func (p poster) Relayed() (today, limit int64) {
-	st := p.Status().Stats
-	return st.Relayed.Bytes, st.RelayPerDay
-}
-
 // asker finds connected mail servers.
 type asker struct{ net *mailnet.Net }
 
