@@ -34,8 +34,8 @@ func (m *Machine) cameLive(topics []envelope.Topic) {
 	m.soon(at)
 }
 
-// afterwards plans what follows from a round.
-func (m *Machine) afterwards(r *round, end End) {
+// explain notes why topics are not answered.
+func (m *Machine) explain(r *round, end End) {
 	for _, cell := range r.cells {
 		for _, t := range cell {
 			switch {
@@ -48,6 +48,10 @@ func (m *Machine) afterwards(r *round, end End) {
 			}
 		}
 	}
+}
+
+// afterwards plans what follows from a round.
+func (m *Machine) afterwards(end End) {
 	if end == EndFailed {
 		m.soon(m.now.Add(m.backOff()))
 		m.failures++

@@ -97,7 +97,7 @@ func (m *Machine) assign() bool {
 // wantsSecond reports whether another server is to be compared with the primary.
 func (m *Machine) wantsSecond() bool {
 	r := m.round
-	if r.options.Alone || r.options.Server != nil || r.options.MaxBytes > 0 && !r.bringer.done {
+	if r.options.Alone || r.options.Server != nil || r.limit > 0 && !r.bringer.done {
 		return false // within a budget bodies come first
 	}
 	return !slices.ContainsFunc(r.lanes, func(l *lane) bool { return l != r.bringer && !l.failed && !l.dropped })
@@ -117,7 +117,7 @@ func (m *Machine) join(s *server) *lane {
 // hedgeOpen reports whether the primary has yet to answer, and another one may be asked for bodies too.
 func (m *Machine) hedgeOpen() bool {
 	r := m.round
-	return r.bringer != nil && !r.hedged && !r.hedgeAt.IsZero() && !r.bringer.heard && !r.bringer.done && r.options.Server == nil && r.options.MaxBytes == 0
+	return r.bringer != nil && !r.hedged && !r.hedgeAt.IsZero() && !r.bringer.heard && !r.bringer.done && r.options.Server == nil && r.limit == 0
 }
 
 // hedge lets another server hand over bodies as well, when the primary takes longer than it mostly does.

@@ -21,6 +21,7 @@ const cellSize = 1000
 type round struct {
 	ids     []uint64 // of the Syncs that it is for; 0 for the machine itself
 	options Options
+	limit   int64 // of bytes received; 0 for none
 	began   time.Time
 	cells   [][]envelope.Topic // what is asked together: of one rank
 	recall  []envelope.Hash    // what is missing and asked for again
@@ -123,6 +124,7 @@ func (m *Machine) begin() bool {
 	if len(m.queue) > 0 {
 		r.options = m.queue[0].Options
 	}
+	r.limit = cmp.Or(r.options.MaxBytes, m.config.MaxBytes)
 	m.queue = slices.DeleteFunc(m.queue, func(s Sync) bool {
 		same := r.options.same(s.Options)
 		if same {
@@ -195,13 +197,13 @@ func (r *round) bytes() (n int64) {
 
 // left is what may still be received; 0 for no limit.
 func (r *round) left() int64 {
-	if r.options.MaxBytes == 0 {
+	if r.limit == 0 {
 		return 0
 	}
-	return max(r.options.MaxBytes-r.bytes(), 1)
+	return max(r.limit-r.bytes(), 1)
 }
 
-func (r *round) spent() bool { return r.options.MaxBytes > 0 && r.bytes() >= r.options.MaxBytes }
+func (r *round) spent() bool { return r.limit > 0 && r.bytes() >= r.limit }
 
 // finish ends the round when there is nothing left to do or to wait for.
 func (m *Machine) finish() bool {
@@ -218,6 +220,7 @@ func (m *Machine) finish() bool {
 	m.compare()
 	m.settleMissing()
 	end := m.end()
+	m.explain(r, end)
 	for i, id := range r.ids {
 		report := m.report(id)
 		if report.End = end; end == EndFailed || end == EndStopped {
@@ -230,7 +233,7 @@ func (m *Machine) finish() bool {
 	}
 	m.lastEnd = m.now
 	m.round = nil
-	m.afterwards(r, end)
+	m.afterwards(end)
 	return true
 }
 

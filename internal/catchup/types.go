@@ -16,6 +16,8 @@ type Config struct {
 	Missing []coverage.Missing
 	Open    []OpenFetch
 
+	MaxBytes int64 // of rounds that name no limit of their own, those of the machine included; 0 for none
+
 	MinPoW  float64       // below is not taken
 	MaxSize int           // above is not taken; 0 means envelope.MaxSizeLimit
 	Overlap time.Duration // for so long before their last answer servers without arrivals are asked again; 0 means 2 h 5 min

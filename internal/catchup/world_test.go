@@ -30,6 +30,7 @@ type world struct {
 	machine *catchup.Machine
 	wants   []coverage.Want
 	crash   float64 // at a commit
+	config  catchup.Config
 
 	// The store.
 	mail    map[envelope.Hash]*envelope.Envelope
@@ -118,7 +119,8 @@ func (w *world) post(n int, ago time.Duration, at ...*mailServer) *envelope.Enve
 
 // boot starts the machine from the store.
 func (w *world) boot() {
-	c := catchup.Config{Wants: w.wants, Seed: 1}
+	c := w.config
+	c.Wants, c.Seed = w.wants, 1
 	for _, list := range w.claims {
 		c.Claims = append(c.Claims, list...)
 	}
