@@ -51,7 +51,7 @@ func (m *Machine) explain(r *round, end End) {
 }
 
 // afterwards plans what follows from a round.
-func (m *Machine) afterwards(end End) {
+func (m *Machine) afterwards(r *round, end End) {
 	if end == EndFailed {
 		m.soon(m.now.Add(m.backOff()))
 		m.failures++

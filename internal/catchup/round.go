@@ -233,7 +233,7 @@ func (m *Machine) finish() bool {
 	}
 	m.lastEnd = m.now
 	m.round = nil
-	m.afterwards(end)
+	m.afterwards(r, end)
 	return true
 }
 
