@@ -77,6 +77,7 @@ var house = map[string]room{
 	"internal/corpus":              {2, []string{geth + "rlp"}},
 	"internal/vectortest":          {0, nil},
 	"internal/session/sessiontest": {4, nil},
+	"internal/store/storetest":     {5, []string{"github.com/ncruces/go-sqlite3"}},
 	"test/peers/peerproc":          {0, nil},
 }
 
@@ -85,7 +86,7 @@ var onlyIn = map[string][]string{
 	geth + "p2p":                           {"internal/devp2p"},
 	"github.com/spf13/cobra":               {"internal/cli"},
 	"rsc.io/qr":                            {"internal/cli"},
-	"github.com/ncruces/go-sqlite3":        {"internal/store"},
+	"github.com/ncruces/go-sqlite3":        {"internal/store", "internal/store/storetest"},
 	"github.com/zalando/go-keyring":        {"internal/vault"},
 	"github.com/gorilla/websocket":         {"internal/rpc"},
 	"github.com/cockroachdb/pebble":        {"internal/archive/archivetest"},

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Makes sure that what the tests need is there: Go, make, a C compiler for the race detector and for signatures at full
-# speed, and git. What is missing is installed where apt and the right to use it are at hand, and named otherwise.
+# speed, git, and Node for a peer. What is missing is installed where apt and the right to use it are at hand, and named otherwise.
 set -euo pipefail
 missing=()
 need() { command -v "$1" >/dev/null || missing+=("$2"); }
 need make make
 need cc gcc
 need git git
+need node nodejs # for the peer web3-shh
+need npm npm
 [ -e /usr/include/stdlib.h ] || [ "$(uname)" != Linux ] || missing+=(libc6-dev)
 if [ ${#missing[@]} -gt 0 ]; then
 	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

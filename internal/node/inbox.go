@@ -39,7 +39,11 @@ type box struct {
 // passed on today.
 func (n *Node) openInbox(ctx context.Context) error {
 	o := n.opt.Inbox
-	key, protection, err := vault.Open(filepath.Dir(o.File), vault.Options{Mode: o.Key, Ask: o.Ask})
+	dir, keep := filepath.Dir(o.File), vault.Options{Mode: o.Key, Ask: o.Ask}
+	key, protection, err := vault.Open(dir, keep)
+	if wanted, ok := protections[o.Key]; err == nil && ok && wanted != protection {
+		protection, err = vault.Change(dir, keep)
+	}
 	if err != nil {
 		return err
 	}
@@ -61,6 +65,11 @@ func (n *Node) openInbox(ctx context.Context) error {
 	}
 	n.opt.Gossip.Relayed, err = n.inbox.relayed(ctx)
 	return err
+}
+
+// protections are what the modes lead to; Auto is content with what is there.
+var protections = map[vault.Mode]vault.Protection{
+	vault.Keyring: vault.KeyringKept, vault.Passphrase: vault.PassphraseKept, vault.File: vault.NotProtected,
 }
 
 // NotProtected is the code of the health condition that the inbox's key lies beside it.
@@ -180,6 +189,25 @@ func (n *Node) inboxEvent(e devp2p.Event) {
 	case devp2p.DialFail:
 		n.inbox.DialFailed(e.Node, e.Text)
 	}
+}
+
+// knownServers are the mail servers that the inbox may ask.
+func (n *Node) knownServers() (list []nodeaddr.Node) {
+	if n.inbox == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), inboxPatience)
+	defer cancel()
+	views, err := n.inbox.Servers(ctx)
+	if err != nil {
+		return nil
+	}
+	for _, v := range views {
+		if !v.Suggested && !v.Paused {
+			list = append(list, v.Node)
+		}
+	}
+	return list
 }
 
 // inboxDesk is the inbox for programs; nil without one.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -110,6 +111,23 @@ func call(t *testing.T, r *running, method string, args ...any) {
 	if err := c.Call(ctx, nil, method, args...); err != nil {
 		t.Fatalf("%s: %v", method, err)
 	}
+}
+
+// TestTheKeyMovesUnderAPassphrase changes the configuration between two starts.
+func TestTheKeyMovesUnderAPassphrase(t *testing.T) {
+	first := start(t, func(o *node.Options) { withInbox(o) })
+	first.stop()
+	if err := <-first.ended; err != nil {
+		t.Fatal(err)
+	}
+	first.ended <- nil
+	start(t, func(o *node.Options) {
+		o.DataDir, o.KeyFile, o.Socket = first.opt.DataDir, first.opt.KeyFile, first.opt.Socket
+		withInbox(o)
+		o.Inbox.Key, o.Inbox.Ask = vault.Passphrase, func(string, bool) (string, error) { return "correct horse", nil }
+	}).until(func(st rpc.Status, _ []rpc.Peer) bool {
+		return !slices.ContainsFunc(st.Health, func(c rpc.Condition) bool { return c.Code == node.NotProtected })
+	})
 }
 
 // TestAWrongPassphraseIsSaid starts an inbox whose key is under a passphrase.

@@ -157,7 +157,7 @@ func Run(ctx context.Context, opt Options) error {
 	defer socket.Close()
 	server, err := rpc.New(rpc.Options{
 		Gossip: shell{n}, Admin: shell{n}, Health: n.health, Keys: keyring.New(rand.Reader), Filters: n.filters,
-		Members: n.memberDesk(), Archive: n.archiveDesk(), Inbox: n.inboxDesk(), Requests: n.newRequests(nil),
+		Members: n.memberDesk(), Archive: n.archiveDesk(), Inbox: n.inboxDesk(), Requests: n.newRequests(n.knownServers),
 	})
 	if err != nil {
 		return err

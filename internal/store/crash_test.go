@@ -15,6 +15,7 @@ import (
 	"github.com/restante-im/restante/internal/envelope"
 	"github.com/restante-im/restante/internal/fault"
 	"github.com/restante-im/restante/internal/store"
+	"github.com/restante-im/restante/internal/store/storetest"
 )
 
 var (
@@ -95,7 +96,7 @@ type span struct{ steps, begun, ended int }
 const restart = 19
 
 // live takes steps from..to on a disk and returns where they are in its record.
-func (h *history) live(t testing.TB, d *disk, s *store.Store, o store.Options, from, to int) (spans []span) {
+func (h *history) live(t testing.TB, d *storetest.Disk, s *store.Store, o store.Options, from, to int) (spans []span) {
 	t.Helper()
 	defer func() {
 		if err := s.Close(); err != nil {
@@ -112,11 +113,11 @@ func (h *history) live(t testing.TB, d *disk, s *store.Store, o store.Options, f
 				t.Fatal(err)
 			}
 		}
-		begun := d.now()
+		begun := d.Now()
 		if err := h.steps[n](s); err != nil {
 			t.Fatal(err)
 		}
-		spans = append(spans, span{n, begun, d.now()})
+		spans = append(spans, span{n, begun, d.Now()})
 		if len(h.states) == n+1 {
 			h.states = append(h.states, h.content(t, s))
 		}
@@ -146,35 +147,35 @@ func TestCrash(t *testing.T) {
 	rng := rand.New(rand.NewPCG(*seed, 7))
 	const steps = 40
 	h := invent(rng, steps)
-	d, o := newDisk(), store.WithShortLog(options(), 100)
-	o.On = d.mount(t)
+	d, o := storetest.NewDisk(), store.WithShortLog(options(), 100)
+	o.On = d.Mount(t)
 	s, err := store.Open(inbox, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.states = []content{h.content(t, s)}
 	spans := h.live(t, d, s, o, 0, steps)
-	size, twice := d.now(), 0
-	if n := d.rewinds(); n < steps/5 {
+	size, twice := d.Now(), 0
+	if n := d.Rewinds(); n < steps/5 {
 		t.Errorf("the log was read back and begun anew only %d times", n)
 	}
 	for clone := range *clones {
 		at := rng.IntN(size + 1)
 		low, high := standing(spans, 0, at)
 		where := fmt.Sprintf("seed %d, clone %d at %d of %d", *seed, clone, at, size)
-		after := d.crash(at, rng)
+		after := d.Crash(at, rng)
 		if clone%2 == 0 {
 			twice++
-			boot := after.now()
-			o.On = after.mount(t)
+			boot := after.Now()
+			o.On = after.Mount(t)
 			s, n := h.revive(t, o, low, high, where)
 			more := h.live(t, after, s, o, n, min(n+1, steps))
-			at := boot + rng.IntN(min(after.now()-boot, 80)+1) // soon: the first that is written after a crash matters most
+			at := boot + rng.IntN(min(after.Now()-boot, 80)+1) // soon: the first that is written after a crash matters most
 			low, high = standing(more, n, at)
-			where += fmt.Sprintf(", again at %d of %d..%d", at, boot, after.now())
-			after = after.crash(at, rng)
+			where += fmt.Sprintf(", again at %d of %d..%d", at, boot, after.Now())
+			after = after.Crash(at, rng)
 		}
-		o.On = after.mount(t)
+		o.On = after.Mount(t)
 		s, n := h.revive(t, o, low, high, where)
 		h.repeat(t, s, h.states[n], where)
 		if err := s.Close(); err != nil {
@@ -228,8 +229,8 @@ func TestFailingDisk(t *testing.T) {
 	rng := rand.New(rand.NewPCG(*seed, 8))
 	const steps = 24
 	h := invent(rng, steps)
-	healthy, o := newDisk(), store.WithShortLog(options(), 100)
-	o.On = healthy.mount(t)
+	healthy, o := storetest.NewDisk(), store.WithShortLog(options(), 100)
+	o.On = healthy.Mount(t)
 	s, err := store.Open(inbox, o)
 	if err != nil {
 		t.Fatal(err)
@@ -237,19 +238,19 @@ func TestFailingDisk(t *testing.T) {
 	h.states = []content{h.content(t, s)}
 	h.live(t, healthy, s, o, 0, steps)
 
-	d := newDisk()
-	o.On = d.mount(t)
+	d := storetest.NewDisk()
+	o.On = d.Mount(t)
 	if s, err = store.Open(inbox, o); err != nil {
 		t.Fatal(err)
 	}
 	failed := 0
 	var spans []span
 	for n, step := range h.steps {
-		begun := d.now()
+		begun := d.Now()
 		for try := 1; ; try++ {
-			d.failAfter(rng.IntN(20*try), rng.IntN(2) == 0)
+			d.FailAfter(rng.IntN(20*try), rng.IntN(2) == 0)
 			err := step(s)
-			d.heal()
+			d.Heal()
 			if err == nil {
 				break
 			}
@@ -261,7 +262,7 @@ func TestFailingDisk(t *testing.T) {
 				t.Fatalf("seed %d, step %d failed (%v) and left something behind: %s", *seed, n, err, diff)
 			}
 		}
-		spans = append(spans, span{n, begun, d.now()})
+		spans = append(spans, span{n, begun, d.Now()})
 	}
 	if diff := cmp.Diff(h.states[steps], h.content(t, s)); diff != "" {
 		t.Errorf("after all failures it holds something else than without: %s", diff)
@@ -270,10 +271,10 @@ func TestFailingDisk(t *testing.T) {
 		t.Error(err)
 	}
 	for clone := range *clones / 8 {
-		at := rng.IntN(d.now() + 1)
+		at := rng.IntN(d.Now() + 1)
 		low, high := standing(spans, 0, at)
-		o.On = d.crash(at, rng).mount(t)
-		s, _ := h.revive(t, o, low, high, fmt.Sprintf("seed %d, clone %d at %d of %d", *seed, clone, at, d.now()))
+		o.On = d.Crash(at, rng).Mount(t)
+		s, _ := h.revive(t, o, low, high, fmt.Sprintf("seed %d, clone %d at %d of %d", *seed, clone, at, d.Now()))
 		_ = s.Close()
 	}
 	if failed < steps {

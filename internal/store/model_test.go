@@ -15,6 +15,7 @@ import (
 	"github.com/restante-im/restante/internal/envelope"
 	"github.com/restante-im/restante/internal/fault"
 	"github.com/restante-im/restante/internal/store"
+	"github.com/restante-im/restante/internal/store/storetest"
 )
 
 // model is a store as simple as can be.
@@ -86,8 +87,8 @@ func (m *model) drop(gone func(seq uint64, topic envelope.Topic) bool) {
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		ctx, c := context.Background(), &clock{start}
-		d := newDisk()
-		o := store.Options{Key: key, Cap: modelCap, Now: c.now, On: d.mount(t)}
+		d := storetest.NewDisk()
+		o := store.Options{Key: key, Cap: modelCap, Now: c.now, On: d.Mount(t)}
 		s, err := store.Open(inbox, o)
 		if err != nil {
 			t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 	"github.com/restante-im/restante/internal/envelope"
 	"github.com/restante-im/restante/internal/fault"
 	"github.com/restante-im/restante/internal/store"
+	"github.com/restante-im/restante/internal/store/storetest"
 )
 
 func TestDeliverAndRead(t *testing.T) {
@@ -256,22 +257,19 @@ func TestStopped(t *testing.T) {
 // with one sync.
 func TestWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, o := newDisk(), options()
-		o.On = d.mount(t)
+		d, o := storetest.NewDisk(), options()
+		o.On = d.Mount(t)
 		s, err := store.Open(inbox, o)
 		if err != nil {
 			t.Fatal(err)
 		}
 		deliver(t, s, store.Delivery{Envelopes: mails(1, 0, 1, 100)})
 		release, flushes := make(chan struct{}), 0
-		d.fail = func(k kind) error {
-			if k == flush {
-				if flushes++; flushes == 1 {
-					<-release
-				}
+		d.OnSync(func() {
+			if flushes++; flushes == 1 {
+				<-release
 			}
-			return nil
-		}
+		})
 		var wg sync.WaitGroup
 		wg.Go(func() { deliver(t, s, store.Delivery{Envelopes: mails(1, 1, 2, 100)}) })
 		synctest.Wait()

@@ -84,6 +84,8 @@ func ask(askFor func(string, bool) (string, error), prompt string, fresh bool) (
 	const op = "vault: ask for the passphrase"
 	passphrase, err := askFor(prompt, fresh)
 	switch {
+	case fault.KindOf(err) != fault.Internal:
+		return "", err // who asked knows better what to say
 	case err != nil:
 		return "", fault.E(op, fault.Denied, err, "the inbox needs a passphrase, and there was nobody to give it: start the program in a terminal, or hand the passphrase to it")
 	case passphrase == "":

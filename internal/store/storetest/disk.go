@@ -1,4 +1,6 @@
-package store_test
+// Package storetest is a disk for tests of a store: it records what is done to it, so that its state after a power cut at any
+// point can be made, and it fails on demand. Start with NewDisk and Disk.Mount. All methods are safe for concurrent use.
+package storetest
 
 import (
 	"errors"
@@ -18,9 +20,9 @@ import (
 
 const sector = 512 // what a disk writes whole or not at all
 
-// disk is a file system in memory below the encryption. It records what is done to it, so that its state after a power cut
+// Disk is a file system in memory below the encryption. It records what is done to it, so that its state after a power cut
 // at any point can be made: what was not synced by then is there, lost, or torn.
-type disk struct {
+type Disk struct {
 	mu    sync.Mutex
 	files map[string]*file
 	log   []change
@@ -49,12 +51,13 @@ type change struct {
 	data []byte
 }
 
-func newDisk() *disk { return &disk{files: map[string]*file{}} }
+// NewDisk makes an empty disk on which nothing fails.
+func NewDisk() *Disk { return &Disk{files: map[string]*file{}} }
 
 var mounted atomic.Int64
 
-// mount makes the disk known to SQLite.
-func (d *disk) mount(t interface{ Cleanup(func()) }) *store.Disk {
+// Mount makes the disk known to SQLite.
+func (d *Disk) Mount(t interface{ Cleanup(func()) }) *store.Disk {
 	name := fmt.Sprintf("disk-%d", mounted.Add(1))
 	vfs.Register(name, d)
 	t.Cleanup(func() {
@@ -68,7 +71,8 @@ func (d *disk) mount(t interface{ Cleanup(func()) }) *store.Disk {
 	}}
 }
 
-func (d *disk) now() int {
+// Now is how many changes have been made.
+func (d *Disk) Now() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return len(d.log)
@@ -76,8 +80,10 @@ func (d *disk) now() int {
 
 var errBroken = errors.New("broken")
 
-// failAfter lets everything fail after n more changes; a full disk can still be read.
-func (d *disk) failAfter(n int, full bool) {
+// FailAfter lets everything fail after n more changes; a full disk can still be read.
+func (d *Disk) FailAfter(n int, full bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.fail = func(k kind) error {
 		switch n--; {
 		case n >= 0 || full && k != write:
@@ -89,10 +95,27 @@ func (d *disk) failAfter(n int, full bool) {
 	}
 }
 
-func (d *disk) heal() { d.fail = nil }
+// Heal lets nothing fail any more.
+func (d *Disk) Heal() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fail = nil
+}
+
+// OnSync has f called before each sync, which waits for it.
+func (d *Disk) OnSync(f func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fail = func(k kind) error {
+		if k == flush {
+			f()
+		}
+		return nil
+	}
+}
 
 // change fails, or records. The caller holds mu.
-func (d *disk) change(c change) error {
+func (d *Disk) change(c change) error {
 	if d.fail != nil {
 		if err := d.fail(c.kind); err != nil {
 			return err
@@ -104,8 +127,10 @@ func (d *disk) change(c change) error {
 	return nil
 }
 
-// rewinds counts how often a log was written from its beginning.
-func (d *disk) rewinds() (n int) {
+// Rewinds counts how often a log was written from its beginning.
+func (d *Disk) Rewinds() (n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for _, c := range d.log {
 		if c.kind == write && c.off == 0 && strings.HasSuffix(c.name, "-wal") {
 			n++
@@ -120,8 +145,8 @@ type inode struct {
 	pending []change
 }
 
-// crash returns the disk as it may be after a power cut when the first n changes had been made.
-func (d *disk) crash(n int, rng *rand.Rand) *disk {
+// Crash returns the disk as it may be after a power cut when the first n changes had been made.
+func (d *Disk) Crash(n int, rng *rand.Rand) *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	names := map[string][]*inode{} // what each name stood for since the names were last durable; nil: no file
@@ -156,7 +181,7 @@ func (d *disk) crash(n int, rng *rand.Rand) *disk {
 		}
 		names[c.name] = history
 	}
-	after := newDisk()
+	after := NewDisk()
 	how := rng.IntN(4)
 	for _, name := range order {
 		history := names[name]
@@ -246,7 +271,7 @@ func resize(data []byte, size int64) []byte {
 
 var errName = errors.New("the test's disk has no temporary files")
 
-func (d *disk) Open(name string, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
+func (d *Disk) Open(name string, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
 	if name == "" {
 		return nil, flags, errName
 	}
@@ -266,7 +291,7 @@ func (d *disk) Open(name string, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, er
 	return &handle{d: d, f: f, name: name}, flags, nil
 }
 
-func (d *disk) Delete(name string, syncDir bool) error {
+func (d *Disk) Delete(name string, syncDir bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.files[name] == nil {
@@ -283,17 +308,17 @@ func (d *disk) Delete(name string, syncDir bool) error {
 	return nil
 }
 
-func (d *disk) Access(name string, _ vfs.AccessFlag) (bool, error) {
+func (d *Disk) Access(name string, _ vfs.AccessFlag) (bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.files[name] != nil, nil
 }
 
-func (d *disk) FullPathname(name string) (string, error) { return name, nil }
+func (d *Disk) FullPathname(name string) (string, error) { return name, nil }
 
 // handle is an open file. Nobody else opens it, so locks are always free.
 type handle struct {
-	d    *disk
+	d    *Disk
 	f    *file
 	name string
 }
