@@ -33,21 +33,22 @@ func (b *Book) Summary(s Sight) []Line {
 	}
 	lines := make([]Line, len(s.Wants))
 	for i, w := range s.Wants {
-		lines[i] = b.line(w, holes[w.Topic])
-		lines[i].Gaps = ids[w.Topic]
+		end := uint32(1<<32 - 1)
 		if first, ok := broken[w.Topic]; ok {
-			lines[i].cut(first)
+			end = max(first, 1) - 1
 		}
+		lines[i] = b.line(w, holes[w.Topic], end)
+		lines[i].Gaps = ids[w.Topic]
 		lines[i].Text = lines[i].sentence(s.Name)
 	}
 	return lines
 }
 
-// line says how far servers answered.
-func (b *Book) line(w Want, holes []stretch) Line {
+// line says how far servers answered; complete is nothing beyond an end.
+func (b *Book) line(w Want, holes []stretch, last uint32) Line {
 	l := Line{Want: w}
 	claims := b.claims[w.Topic]
-	until := func(pass func(*Claim) bool) uint32 {
+	until := func(last uint32, pass func(*Claim) bool) uint32 {
 		covered := said(claims, pass)
 		if len(covered) == 0 {
 			return 0
@@ -56,22 +57,23 @@ func (b *Book) line(w Want, holes []stretch) Line {
 		if from == 0 {
 			from = covered[0].from
 		}
-		end, _ := reach(from, union(append(slices.Clone(covered), holes...)))
+		end, ok := reach(from, union(append(slices.Clone(covered), holes...)))
+		end = min(end, last)
 		until := uint32(0) // what was said last, not passed over
 		for _, c := range covered {
-			if c.from <= end {
+			if ok && max(c.from, from) <= end {
 				until = min(c.to, end)
 			}
 		}
 		return until
 	}
 	exact := func(c *Claim) bool { return c.Exact && !c.Doubt }
-	l.Complete = until(exact)
-	l.Answered = until(func(*Claim) bool { return true })
+	l.Complete = until(last, exact)
+	l.Answered = until(1<<32-1, func(*Claim) bool { return true })
 	best := uint32(0) // how far a single server goes; Agreed is how far the next one does
 	for i := 0; i < len(claims); {
 		from, to := within(claims, claims[i].Server)
-		end := until(func(c *Claim) bool { return exact(c) && c.Server == claims[from].Server })
+		end := until(last, func(c *Claim) bool { return exact(c) && c.Server == claims[from].Server })
 		l.Agreed = max(l.Agreed, min(best, end))
 		best = max(best, end)
 		i = to
@@ -92,13 +94,4 @@ func covering(claims []Claim, second uint32, pass func(*Claim) bool) (list []nod
 		}
 	}
 	return list
-}
-
-// cut takes back what is said of the time from an envelope on that is known to be missing.
-func (l *Line) cut(first uint32) {
-	if first == 0 || first <= l.Since {
-		l.Complete, l.Agreed, l.By = 0, 0, nil
-		return
-	}
-	l.Complete, l.Agreed = min(l.Complete, first-1), min(l.Agreed, first-1)
 }
