@@ -163,6 +163,7 @@ func (w *world) quiet() {
 			}
 		}
 	}
+	w.bounded()
 	w.run(7 * time.Hour)
 	asked := w.questions()
 	w.run(24 * time.Hour)
@@ -175,4 +176,18 @@ func (w *world) quiet() {
 // lateAtOlder reports whether an envelope came too late to a server that is asked by sent time.
 func (w *world) lateAtOlder(s *mailServer, e stored) bool {
 	return s.older && e.at.Sub(time.Unix(int64(e.env.Sent()), 0)) > 2*time.Hour
+}
+
+// bounded checks what it cost in all, where nothing spoilt it: about each body once, and the lists.
+func (w *world) bounded() {
+	bodies := 0
+	for _, s := range w.servers {
+		if s.older || s.hid != nil || s.half || s.junk || s.denies {
+			return
+		}
+		bodies += s.bodies
+	}
+	if w.life == 1 && w.cuts == 0 && bodies > len(w.mail)+w.repeated+40 || w.life == 1 && w.cuts == 0 && w.repeated > 60 {
+		w.t.Fatalf("%d bodies came, %d of them again; %d are kept", bodies, w.repeated, len(w.mail))
+	}
 }

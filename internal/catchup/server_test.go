@@ -117,6 +117,7 @@ func (s *mailServer) cut() {
 		return
 	}
 	s.up, s.open = false, nil
+	s.w.cuts++
 	s.w.step(catchup.Down{Server: s.id, Err: fault.E("", fault.Unavailable, nil, "cut")})
 	s.redial()
 }

@@ -40,7 +40,7 @@ type world struct {
 	fail    error // of the next commits
 
 	made     uint64
-	commits  int
+	cuts     int // connections that broke
 	repeated int // envelopes that were had already
 	syncs    uint64
 	finished map[uint64]catchup.Report
@@ -240,7 +240,6 @@ func (w *world) note(a catchup.Note) {
 
 // keep is the store: a transaction, and perhaps a crash before or after it.
 func (w *world) keep(c catchup.Commit) {
-	w.commits++
 	fate := w.rng.Float64()
 	if fate < w.crash/2 {
 		w.boot()
@@ -306,9 +305,6 @@ func (w *world) check(r coverage.Replace) {
 			_, have := w.mail[h]
 			_, known := w.missing[h]
 			if !have && !known && !s.hid[h] {
-				for _, a := range s.asks {
-					w.t.Logf("%v %v %v from %d to %d cursor %x until", a.Ask, a.Form, a.Question.Topics, a.Question.From, a.Question.To, a.Question.Cursor)
-				}
 				w.t.Fatalf("%v claims %+v, but %v, sent %d, arrival %d at %d, is not here", r.Server.Short(), c, h, sent, e.arrival, e.at.Unix())
 			}
 		}
