@@ -29,7 +29,6 @@ type answering struct {
 	over   bool
 
 	through uint64               // by arrival: considered up to here
-	last    uint64               // where it ends; it may move while it is answered
 	list    []*envelope.Envelope // by sent time, and by hash: what is left to send
 	missing []envelope.Hash
 	end     history.Ended // by sent time
@@ -65,6 +64,9 @@ func (a *answering) begin() {
 		a.refuse(fault.Denied, 0)
 	case exact != (s.form == history.ByArrival):
 		a.refuse(fault.Invalid, 0)
+	case exact && (len(a.q.Topics) > s.topics || len(a.q.Hashes) > s.hashes):
+		w.failf("client %d asks server %d for %d topics or %d hashes at a time", a.c.client.index, s.index, len(a.q.Topics), len(a.q.Hashes))
+		a.refuse(fault.Limit, 0)
 	case a.form == history.Paged && s.form == history.Bare, w.fault(s.mute):
 		a.over = true // silence
 		w.note("server %d is mute", s.index)

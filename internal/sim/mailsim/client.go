@@ -193,6 +193,9 @@ func (c *client) crash() {
 		}
 	}
 	c.m, c.out, c.dir, c.conns = nil, nil, nil, nil
+	for _, g := range c.grounds {
+		g.crashed()
+	}
 	life := c.life
 	down := c.w.between(time.Second, 3*time.Second)
 	if c.w.chance(0.3) {

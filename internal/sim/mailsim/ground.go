@@ -60,6 +60,11 @@ func (g *ground) forget(dropped func(envelope.Topic) bool) {
 	maps.DeleteFunc(g.named, func(h envelope.Hash, _ bool) bool { return dropped(g.client.w.byHash[h].Topic()) })
 }
 
+// crashed drops what was named and nobody has made a note of: who knew it is dead.
+func (g *ground) crashed() {
+	maps.DeleteFunc(g.named, func(h envelope.Hash, _ bool) bool { return !g.client.accounted(h) })
+}
+
 // said notes a part of an answer; open says whether the client still listens.
 func (g *ground) said(a *answering, ans history.Answer, open bool) {
 	through := uint64(0)
@@ -75,7 +80,7 @@ func (g *ground) said(a *answering, ans history.Answer, open bool) {
 	case history.Named:
 		through = ans.Through
 		for _, e := range ans.List {
-			g.named[e.Hash], g.shown[e.Hash] = true, true
+			g.named[e.Hash], g.shown[e.Hash] = g.named[e.Hash] || open, true
 		}
 	case history.Ended:
 		if ans.Err != nil {

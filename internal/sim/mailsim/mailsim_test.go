@@ -82,7 +82,7 @@ func TestReplay(t *testing.T) {
 
 // TestTeeth runs worlds whose clients are broken in one way, which the checks must find.
 func TestTeeth(t *testing.T) {
-	const worlds = 12
+	const worlds = 9
 	for b := mailsim.Unbroken + 1; b < mailsim.Breaks; b++ {
 		found := 0
 		simulate(worlds, func(i int) mailsim.Plan { return mailsim.Plan{Seed: *seed + uint64(i), Break: b} }, func(r mailsim.Report) {

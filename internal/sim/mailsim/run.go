@@ -116,6 +116,12 @@ func (w *world) drawTraits(old bool) traits {
 	if w.chance(0.3) {
 		t.skew = w.between(-90*time.Second, 90*time.Second).Truncate(time.Second)
 	}
+	if t.topics, t.hashes = 1000, 4096; w.chance(0.2) {
+		t.topics, t.hashes = 1+w.rand.IntN(4), 1+w.rand.IntN(10)
+	}
+	if t.promise = 1; w.chance(0.3) {
+		t.promise = w.rand.Float64()
+	}
 	if w.chance(0.3) {
 		t.age = w.between(2*time.Hour, 10*time.Hour).Truncate(time.Second)
 	}

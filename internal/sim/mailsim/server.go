@@ -30,6 +30,9 @@ type traits struct {
 	latency   time.Duration
 	gap       time.Duration // between packets, at most
 	think     time.Duration // before an answer, at most, while there are faults
+	topics    int           // and hashes, that it takes in one question
+	hashes    int
+	promise   float64 // share of age that it promises to keep mail for
 
 	// Until the faults end:
 	mute, busy, stall, cut, junk, repeat float64
@@ -175,8 +178,8 @@ func (s *server) caps() history.Caps {
 		return history.Caps{Forms: []history.Form{history.Paged, history.Bare}}
 	}
 	c := history.Caps{
-		Forms: []history.Form{history.ByArrival}, Epoch: s.epoch, Next: s.next, MaxTopics: 1000,
-		Lists: true, MaxHashes: 4096, Keep: s.keep(), Age: s.age, Name: "simulated", MembersOnly: s.denied,
+		Forms: []history.Form{history.ByArrival}, Epoch: s.epoch, Next: s.next, MaxTopics: s.topics,
+		Lists: true, MaxHashes: s.hashes, Keep: s.keep(), Age: s.age, Name: "simulated", MembersOnly: s.denied,
 	}
 	if len(s.records) > 0 {
 		c.Oldest = s.clock(s.records[0].arrived).Truncate(time.Second)
@@ -189,7 +192,7 @@ func (s *server) keep() time.Duration {
 	if s.age == 0 {
 		return 30 * 24 * time.Hour
 	}
-	return s.age
+	return time.Duration(float64(s.age) * s.promise).Truncate(time.Second)
 }
 
 // held answers until when an envelope is kept.

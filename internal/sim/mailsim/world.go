@@ -127,9 +127,6 @@ func (w *world) chance(p float64) bool { return w.rand.Float64() < p }
 // fault is chance as long as there are faults.
 func (w *world) fault(p float64) bool { return w.now < w.heal && w.chance(p) }
 
-// clock is what a clock that is off by skew shows.
-func (w *world) clock(skew time.Duration) time.Time { return epoch.Add(w.now + skew) }
-
 // second is the true time as envelopes have it.
 func (w *world) second() uint32 { return uint32(epoch.Add(w.now).Unix()) }
 
