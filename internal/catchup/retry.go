@@ -70,14 +70,13 @@ func (m *Machine) afterwards(r *round, end End) {
 
 // backOff is how long to wait after a round that failed: a little more or less for each client.
 func (m *Machine) backOff() time.Duration {
-	wait := mostRetry
-	if m.failures < 8 {
-		wait = min(wait, firstRetry*time.Duration(pow3[m.failures]))
+	wait := firstRetry
+	for n := 0; n < m.failures && wait < mostRetry; n++ {
+		wait *= 3
 	}
+	wait = min(wait, mostRetry)
 	return wait - wait/10 + time.Duration(m.rng.Int64N(int64(wait/5)))
 }
-
-var pow3 = [8]int{1, 3, 9, 27, 81, 243, 729, 2187}
 
 // State says how it stands.
 func (m *Machine) State() Snapshot {
