@@ -251,6 +251,12 @@ func (m *Machine) filter(j *job, list []*envelope.Envelope) []*envelope.Envelope
 	return kept
 }
 
+// unheard reports whether a server had nothing to say to where a job was to go on: some say nothing when they have
+// nothing, others do not understand. Then it begins anew.
+func (j *job) unheard() bool {
+	return !j.at.IsZero() && !j.report.Answered && fault.KindOf(j.report.Err) == fault.Timeout
+}
+
 // conclude commits what follows from a job's end.
 func (m *Machine) conclude(j *job) {
 	var c Commit
@@ -265,7 +271,7 @@ func (m *Machine) conclude(j *job) {
 		claims := m.claims(j)
 		c.Claims = m.book.With(claims)
 		c.Closed = m.closes(j, claims)
-	case !j.at.IsZero() && !rep.Answered: // it may not understand where to go on: the next try begins anew
+	case j.unheard():
 		c.Closed = []uint64{j.open.ID}
 	case j.local == nil:
 		c.Open = j.stored(rep.Resume)

@@ -145,6 +145,7 @@ func (m *Machine) jobEnded(l *lane) {
 		l.failed = true
 		m.halt(j.local)
 	case j.demoted || r.stopped != nil:
+	case rep.End == history.EndFailed && j.unheard():
 	case rep.End == history.EndFailed:
 		m.fail(l, rep.Err)
 	case rep.End == history.EndLimited:
