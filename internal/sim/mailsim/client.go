@@ -401,6 +401,9 @@ func (c *client) noteCommit(a catchup.Commit, fresh int) {
 			w.note("client %d claims of server %d: %s", c.index, w.serverOf(r.Server).index, show(k))
 		}
 	}
+	for _, o := range a.Open {
+		w.note("client %d has job %d open at server %d: %s", c.index, o.ID, w.serverOf(o.Server).index, o.Position)
+	}
 	for _, m := range a.Missing {
 		w.note("client %d misses %x, gone %v, tried %d", c.index, m.Hash[:4], m.Gone, m.Tried)
 	}
