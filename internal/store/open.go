@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/ncruces/go-sqlite3"
+	"github.com/ncruces/go-sqlite3/vfs"
 )
 
 const (
@@ -37,11 +38,11 @@ func (s *Store) open() error {
 	} else if err := prepare(s.path); err != nil {
 		return err
 	}
-	var err error
-	if s.conn, err = sqlite3.Open(uri(encrypted(base), s.path)); err != nil {
-		return err
+	err := s.connect(base)
+	if errors.Is(err, sqlite3.NOTADB) && s.unborn(base) {
+		err = s.connect(base)
 	}
-	if err := s.unlock(); err != nil {
+	if err != nil {
 		return err
 	}
 	if err := sync(); err != nil { // the file and its log were created; SQLite's own sync of a new file does not reach its name here
@@ -54,6 +55,48 @@ func (s *Store) open() error {
 		s.state = state{uint64(row.ColumnInt64(0)), uint64(row.ColumnInt64(1)), row.ColumnInt64(2)}
 		return nil
 	})
+}
+
+func (s *Store) connect(base string) (err error) {
+	if s.conn, err = sqlite3.Open(uri(encrypted(base), s.path)); err != nil {
+		return err
+	}
+	return s.unlock()
+}
+
+// firstPage is the most that a file has before its first transaction is in its log.
+const firstPage = 4096
+
+// unborn removes a file that a crash left before it was made: it cannot be read, and nothing was ever in it, since there is no
+// log and no second page. It reports whether that was so.
+func (s *Store) unborn(base string) bool {
+	v := vfs.Find(base)
+	for name, most := range map[string]int64{s.path: firstPage, s.path + "-wal": 0} {
+		if there, err := v.Access(name, vfs.ACCESS_EXISTS); err != nil {
+			return false
+		} else if !there {
+			continue
+		}
+		f, _, err := v.Open(name, vfs.OPEN_READWRITE|vfs.OPEN_MAIN_DB)
+		if err != nil {
+			return false
+		}
+		size, err := f.Size()
+		if f.Close(); err != nil || size > most {
+			return false
+		}
+	}
+	if s.shut() != nil {
+		return false
+	}
+	s.stmts = map[string]*sqlite3.Stmt{}
+	for _, name := range []string{s.path + "-wal", s.path + "-journal"} {
+		_ = v.Delete(name, false) // it may not be there
+	}
+	if v.Delete(s.path, true) != nil {
+		return false
+	}
+	return s.opt.On != nil || prepare(s.path) == nil
 }
 
 // unlock gives the connection its key and settings, reads the log that a crash left back into the file, and empties it. To
