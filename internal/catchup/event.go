@@ -66,6 +66,12 @@ type Online struct{}
 // fetch it again.
 type Live struct{ Topics []envelope.Topic }
 
+// Tune replaces Config.MaxBytes and Config.Alone, from the next round on.
+type Tune struct {
+	MaxBytes int64
+	Alone    bool
+}
+
 // Tick says that only time has passed.
 type Tick struct{}
 
@@ -80,6 +86,7 @@ func (Looked) event()     {}
 func (Kept) event()       {}
 func (Online) event()     {}
 func (Live) event()       {}
+func (Tune) event()       {}
 func (Tick) event()       {}
 
 // Action is something that the caller has to do; one of the types below. Actions are performed in order.

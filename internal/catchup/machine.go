@@ -115,6 +115,8 @@ func (m *Machine) take(ev Event) {
 		m.cameOnline()
 	case Live:
 		m.cameLive(ev.Topics)
+	case Tune:
+		m.config.MaxBytes, m.config.Alone = ev.MaxBytes, ev.Alone
 	}
 }
 

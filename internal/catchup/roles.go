@@ -97,7 +97,7 @@ func (m *Machine) assign() bool {
 // wantsSecond reports whether another server is to be compared with the primary.
 func (m *Machine) wantsSecond() bool {
 	r := m.round
-	if r.options.Alone || r.options.Server != nil || r.limit > 0 && !r.bringer.done {
+	if r.alone || r.options.Server != nil || r.limit > 0 && !r.bringer.done {
 		return false // within a budget bodies come first
 	}
 	return !slices.ContainsFunc(r.lanes, func(l *lane) bool { return l != r.bringer && !l.failed && !l.dropped })
@@ -160,7 +160,7 @@ func (m *Machine) endHedge() bool {
 		return false
 	}
 	r.rival = nil
-	loser.dropped = !loser.server.lists() || r.options.Alone
+	loser.dropped = !loser.server.lists() || r.alone
 	if loser.job != nil && (loser.dropped || loser.job.bodies) {
 		loser.job.demoted = true
 		m.giveUp(loser.job, fault.E(op, fault.Closed, nil, "another mail server was faster"))

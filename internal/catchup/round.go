@@ -22,6 +22,7 @@ type round struct {
 	ids     []uint64 // of the Syncs that it is for; 0 for the machine itself
 	options Options
 	limit   int64 // of bytes received; 0 for none
+	alone   bool  // nobody is compared with
 	began   time.Time
 	cells   [][]envelope.Topic // what is asked together: of one rank
 	recall  []envelope.Hash    // what is missing and asked for again
@@ -125,6 +126,7 @@ func (m *Machine) begin() bool {
 		r.options = m.queue[0].Options
 	}
 	r.limit = cmp.Or(r.options.MaxBytes, m.config.MaxBytes)
+	r.alone = r.options.Alone || m.config.Alone
 	m.queue = slices.DeleteFunc(m.queue, func(s Sync) bool {
 		same := r.options.same(s.Options)
 		if same {

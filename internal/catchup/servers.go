@@ -17,11 +17,8 @@ const (
 	connectWait = 3 * time.Second  // for which a round waits for a second server
 )
 
-// How many servers are connected.
-const (
-	pair       = 2 // that are of use
-	maxDesired = 4 // in all
-)
+// maxDesired is how many servers are connected at most.
+const maxDesired = 4
 
 // maxServers is how many are remembered besides those in use.
 const maxServers = 256
@@ -169,7 +166,7 @@ func (m *Machine) connections() {
 	}
 	useful, tries := 0, 0
 	for _, c := range m.choices {
-		if useful >= pair || tries >= maxDesired {
+		if useful >= m.pair() || tries >= maxDesired {
 			break
 		}
 		if m.round != nil && m.round.tried[c.Server] >= maxTries {
@@ -209,6 +206,14 @@ func (m *Machine) disconnect(needed []nodeaddr.ID) {
 	m.tidy()
 }
 
+// pair is how many servers are of use.
+func (m *Machine) pair() int {
+	if m.config.Alone {
+		return 1
+	}
+	return 2
+}
+
 func (m *Machine) serverIDs() []nodeaddr.ID {
 	list := make([]nodeaddr.ID, 0, len(m.servers))
 	for id := range m.servers {
@@ -228,6 +233,9 @@ func (m *Machine) gaveUp(s *server) {
 
 // name is what to call a server.
 func (m *Machine) name(id nodeaddr.ID) string {
+	if m.config.Name != nil {
+		return m.config.Name(id)
+	}
 	if s := m.servers[id]; s != nil && s.caps.Name != "" {
 		return s.caps.Name
 	}

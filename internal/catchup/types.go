@@ -17,6 +17,9 @@ type Config struct {
 	Open    []OpenFetch
 
 	MaxBytes int64 // of rounds that name no limit of their own, those of the machine included; 0 for none
+	Alone    bool  // one server is enough, also for the machine's own rounds: no second one is told anything
+
+	Name func(nodeaddr.ID) string // what people call a server; nil: what it calls itself, or a short form of its ID
 
 	MinPoW  float64       // below is not taken
 	MaxSize int           // above is not taken; 0 means envelope.MaxSizeLimit

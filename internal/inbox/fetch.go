@@ -25,10 +25,6 @@ func (in *Inbox) Sync(ctx context.Context, o catchup.Options, progress func(catc
 		in.lastSync++
 		id = in.lastSync
 		in.syncs[id] = w
-		if o.MaxBytes == 0 {
-			o.MaxBytes = in.set.SyncBudget
-		}
-		o.Alone = o.Alone || in.set.Alone
 		in.step(catchup.Sync{ID: id, Options: o})
 	}); err != nil {
 		return catchup.Report{}, err

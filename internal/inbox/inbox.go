@@ -204,7 +204,7 @@ func (in *Inbox) loadLetters(ctx context.Context) error {
 
 func (in *Inbox) loadMachine(ctx context.Context) error {
 	cfg := catchup.Config{
-		Wants: in.wanted, MinPoW: in.set.MinPoW, Seed: seedOf(in.opt.Rand),
+		Wants: in.wanted, MinPoW: in.set.MinPoW, Seed: seedOf(in.opt.Rand), Alone: in.set.Alone, MaxBytes: in.set.SyncBudget, Name: in.nameOf,
 	}
 	var err error
 	if cfg.Claims, err = in.opt.Store.Claims(ctx); err != nil {

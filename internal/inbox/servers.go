@@ -152,6 +152,7 @@ func (in *Inbox) Apply(s Settings) {
 		if err := in.addConfigured(); err != nil {
 			in.opt.Log.Error("reload", "err", err)
 		}
+		in.step(catchup.Tune{Alone: s.Alone, MaxBytes: s.SyncBudget})
 		in.choose()
 		in.saveServers()
 	})
