@@ -23,7 +23,10 @@ func (m *Machine) claims(j *job) []coverage.Claim {
 		}
 		c := coverage.Claim{Topic: p.topic, Server: j.lane.server.id, Exact: true, Epoch: rep.Epoch, First: p.base,
 			Through: rep.LastArrival, Since: max(p.since, j.from), Asked: m.now}
-		visit := max(p.until, p.from)
+		visit := p.until // and not the want's start, if it was moved since
+		if visit == 0 {
+			visit = p.from
+		}
 		switch {
 		case rep.Restarted: // of what it had before nothing is known: it is asked anew the next time
 			c.First, c.Since = rep.FirstArrival, second(j.began)

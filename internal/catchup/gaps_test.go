@@ -216,3 +216,44 @@ func TestForgottenTopicsComeAgain(t *testing.T) {
 		t.Errorf("%d kept", len(w.mail))
 	}
 }
+
+// TestStartIsMoved lets the user wait for less of some topics, and then for all of it again.
+func TestStartIsMoved(t *testing.T) {
+	w := pairOf(t, 30)
+	w.boot()
+	w.run(5 * time.Second)
+	all := w.wants
+	w.wants = all[:1:1]
+	w.run(2 * time.Hour)
+	w.want(time.Hour, 2, 3)
+	for i := range 30 {
+		w.post(1+i%3, time.Duration(i)*4*time.Minute, w.servers...)
+	}
+	w.sync(catchup.Options{})
+	w.wants = all
+	w.step(catchup.Wanted{List: all})
+	w.run(5 * time.Second)
+	w.sync(catchup.Options{})
+	if gaps := w.machine.Gaps(w.now); len(w.mail) != 60 || len(gaps) != 0 {
+		t.Errorf("%d kept, gaps: %+v", len(w.mail), gaps)
+	}
+}
+
+// TestForgettingFails lets the store fail when a topic is to be forgotten.
+func TestForgettingFails(t *testing.T) {
+	w := pairOf(t, 30)
+	w.boot()
+	w.run(5 * time.Second)
+	w.fail = fault.E("", fault.Unavailable, nil, "the disk fails")
+	w.wants = w.wants[:1]
+	w.step(catchup.Wanted{List: w.wants})
+	w.run(time.Second)
+	w.fail = nil
+	w.sync(catchup.Options{})
+	w.run(time.Second)
+	for k, list := range w.claims {
+		if k.topic != topic(1) && len(list) > 0 {
+			t.Errorf("claims of %v are left", k.topic)
+		}
+	}
+}

@@ -204,7 +204,7 @@ func (m *Machine) deliver(j *job, p history.Page) history.Event {
 		return history.Delivered{Err: err} // the position must not pass what cannot be remembered
 	}
 	c := Commit{Server: j.lane.server.id, Envelopes: m.filter(j, p.Envelopes), Missing: missing}
-	for _, env := range p.Envelopes {
+	for _, env := range c.Envelopes {
 		if _, ok := m.missing[env.Hash()]; ok {
 			c.Found = append(c.Found, env.Hash())
 		}

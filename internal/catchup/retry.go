@@ -52,6 +52,7 @@ func (m *Machine) explain(r *round, end End) {
 
 // afterwards plans what follows from a round.
 func (m *Machine) afterwards(r *round, end End) {
+	m.forget() // it may not have been stored the first time
 	if end == EndFailed {
 		m.soon(m.now.Add(m.backOff()))
 		m.failures++

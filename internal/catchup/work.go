@@ -230,12 +230,18 @@ func (m *Machine) bySent(l *lane, topics []envelope.Topic) (*job, error) {
 // coarse makes starts alike, so that topics are one question.
 const coarse = 600
 
+// doubted is for how long what a server was silent about is asked for again, if it has answered better before.
+const doubted = 24 * 60 * 60
+
 // startBySent is the sent time from which on a server is asked for a topic.
 func (m *Machine) startBySent(s *server, t envelope.Topic) uint32 {
 	since := m.want[t].Since
-	until, ok := m.book.AnsweredFrom(t, s.id, since)
+	until, ok := m.book.AnsweredFrom(t, s.id, since, false)
 	if !ok {
 		return since
+	}
+	if sure, ok := m.book.AnsweredFrom(t, s.id, since, true); ok {
+		until = max(sure, until-min(until, doubted))
 	}
 	until -= min(until, uint32(m.config.Overlap.Seconds()))
 	return max(since, until-until%coarse)

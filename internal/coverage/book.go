@@ -97,19 +97,19 @@ func within(all []Claim, server nodeaddr.ID) (from, to int) {
 type Position struct {
 	Arrival uint64 // all up to it was considered
 	Since   uint32 // of what was sent since then
-	Until   uint32 // the last time that the server was asked to the end, sent time; 0 for never
+	Until   uint32 // the last time that the server was asked to the end about that, sent time; 0 for never
 }
 
 // Position returns where a server was left in an epoch of its archive; false for nowhere.
 func (b *Book) Position(t envelope.Topic, server nodeaddr.ID, epoch [8]byte) (p Position, ok bool) {
-	for _, c := range b.Claims(t, server) {
-		if !c.Exact || c.Epoch != epoch {
-			continue
+	claims := b.Claims(t, server)
+	for _, c := range claims {
+		if c.Exact && c.Epoch == epoch && (!ok || c.Through > p.Arrival || c.Through == p.Arrival && c.Since < p.Since) {
+			p.Arrival, p.Since, ok = c.Through, c.Since, true
 		}
-		if !ok || c.Through >= p.Arrival {
-			p.Arrival, p.Since = c.Through, c.Since
-		}
-		if ok = true; c.says() {
+	}
+	for _, c := range claims {
+		if c.Exact && c.Epoch == epoch && c.says() && c.Since <= p.Since {
 			p.Until = max(p.Until, c.To)
 		}
 	}
@@ -133,10 +133,10 @@ func (b *Book) Epoch(server nodeaddr.ID, epoch [8]byte) (first uint32, other boo
 	return first, other
 }
 
-// AnsweredFrom returns until when, in sent time from a second on and without a break, a server has answered about a topic
-// in whatever way; false if it has not.
-func (b *Book) AnsweredFrom(t envelope.Topic, server nodeaddr.ID, from uint32) (until uint32, ok bool) {
-	return reach(from, said(b.Claims(t, server), func(*Claim) bool { return true }))
+// AnsweredFrom returns until when, in sent time from a second on and without a break, a server has answered about a topic:
+// in whatever way, or only where it said that this is all; false if it has not.
+func (b *Book) AnsweredFrom(t envelope.Topic, server nodeaddr.ID, from uint32, sure bool) (until uint32, ok bool) {
+	return reach(from, said(b.Claims(t, server), func(c *Claim) bool { return !sure || !c.Doubt }))
 }
 
 // AnsweredUntil returns until when, in sent time, any server has answered about a topic in whatever way; 0 for never.

@@ -214,3 +214,24 @@ func TestSummary(t *testing.T) {
 		t.Errorf("%+v", g)
 	}
 }
+
+func TestWhereAServerWasLeft(t *testing.T) {
+	other := two
+	other[1] = 1
+	b := coverage.NewBook([]coverage.Claim{
+		exact(one, epoch, 0, 20, 100, 100, 200), exact(one, epoch, 12, 20, 400, 400, 500), // wanted since 100, then since 400, and again since 100
+		sent(two, 100, 300, false), sent(two, 250, 500, true), sent(other, 100, 300, true),
+	})
+	if p, ok := b.Position(topic, one, epoch); !ok || p != (coverage.Position{Arrival: 20, Since: 100, Until: 200}) {
+		t.Errorf("left at %+v, %v", p, ok)
+	}
+	for _, c := range []struct {
+		server nodeaddr.ID
+		sure   bool
+		until  uint32
+	}{{two, false, 500}, {two, true, 300}, {other, false, 300}, {other, true, 0}} {
+		if until, ok := b.AnsweredFrom(topic, c.server, 100, c.sure); until != c.until || ok != (c.until > 0) {
+			t.Errorf("%x, sure %v: until %d, %v", c.server[:2], c.sure, until, ok)
+		}
+	}
+}
