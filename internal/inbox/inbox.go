@@ -247,12 +247,10 @@ func (in *Inbox) nameOf(id nodeaddr.ID) string {
 func (in *Inbox) Run(ctx context.Context, j Joined) error {
 	life, end := context.WithCancel(ctx)
 	defer end()
-	in.post(func() {
-		in.joined, in.life = &j, life
-		in.rewant()
-		in.choose()
-		in.letterServers()
-	})
+	in.joined, in.life = &j, life
+	in.rewant()
+	in.choose() // before whoever calls: a catch-up without candidates fails at once
+	in.letterServers()
 	in.actor.run(life, in.opt.Now, in.due, in.tick)
 	end()
 	for _, l := range in.links {
