@@ -226,6 +226,7 @@ func TestStartIsMoved(t *testing.T) {
 	w.wants = all[:1:1]
 	w.run(2 * time.Hour)
 	w.want(time.Hour, 2, 3)
+	w.boot() // so that nothing came live meanwhile
 	for i := range 30 {
 		w.post(1+i%3, time.Duration(i)*4*time.Minute, w.servers...)
 	}
