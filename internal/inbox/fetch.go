@@ -47,6 +47,10 @@ func (in *Inbox) Sync(ctx context.Context, o catchup.Options, progress func(catc
 
 // step tells catchup what happened and does what it says. What happens at once while doing so is told afterwards.
 func (in *Inbox) step(ev catchup.Event) {
+	switch ev.(type) {
+	case catchup.Sync, catchup.Wanted:
+		in.refresh()
+	}
 	in.pending = append(in.pending, ev)
 	if in.stepping {
 		return
@@ -64,6 +68,15 @@ func (in *Inbox) step(ev catchup.Event) {
 		}
 	}
 	in.stepping = false
+}
+
+// refresh tells catchup what connected mail servers say of themselves now, before a round: what their oldest mail is counts.
+func (in *Inbox) refresh() {
+	for _, c := range in.chosen {
+		if l := in.links[c.Server]; l != nil && l.transport != nil {
+			in.pending = append(in.pending, catchup.Up{Server: c.Server, Caps: l.transport.Caps()})
+		}
+	}
 }
 
 func (in *Inbox) act(action catchup.Action) {

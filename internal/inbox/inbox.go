@@ -289,6 +289,9 @@ func (in *Inbox) due() (at time.Time, ok bool) {
 
 func (in *Inbox) tick() {
 	now := in.opt.Now()
+	if next := in.machine.State().Next; !next.IsZero() && !now.Before(next) {
+		in.refresh()
+	}
 	in.step(catchup.Tick{})
 	in.letterStep(outbox.Tick{})
 	in.choose()

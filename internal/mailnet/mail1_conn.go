@@ -343,7 +343,7 @@ func (c *mail1Conn) greet() {
 		h.Flags |= mail1.Member
 	}
 	said := c.ours
-	said.Next, said.Oldest = h.Next, h.Oldest
+	said.Next = h.Next
 	if h != said {
 		c.ours = h
 		c.pushLocked(h)
