@@ -24,7 +24,7 @@ type Break uint8
 const (
 	Unbroken      Break = iota
 	LoseCommits         // now and then the store says that it kept a page, and has kept only the claims
-	EarlyClaims         // the store writes claims a while before the envelopes; a crash may come in between
+	EarlyKept           // the store says that it kept a page a while before it has; a crash may come in between
 	SwallowPacket       // now and then a packet of an answer does not reach the machine
 	FalseHeld           // a server that does not have a letter is heard to hold it
 	NewAgain            // the store takes what it has for new, now and then

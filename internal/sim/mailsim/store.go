@@ -43,9 +43,6 @@ func newStore(c *client) *store {
 func (s *store) transaction(apply func() (int, int64), done func(fresh int, bytes int64, err error)) {
 	w, c, life := s.c.w, s.c, s.c.life
 	s.free = max(s.free, w.now) + w.between(time.Millisecond, 20*time.Millisecond)
-	if w.plan.Break == EarlyClaims {
-		s.free += w.between(0, time.Second)
-	}
 	w.at(s.free, func() {
 		var fresh int
 		var bytes int64
