@@ -68,9 +68,10 @@ func (m *Machine) keptSince(s *server) uint32 {
 func (m *Machine) seeEpoch(s *server) {
 	s.anew = 0
 	if first, other := m.book.Epoch(s.id, s.caps.Epoch); other {
-		if s.anew = first; first == 0 {
-			s.anew = m.second()
+		if first == 0 {
+			first = m.second()
 		}
+		s.anew = first + 1 // of what came in that second something may have been lost
 	}
 }
 

@@ -130,7 +130,7 @@ func TestRetriesByItself(t *testing.T) {
 	if n := len(w.own); n < 3 || n > 5 || w.own[0].End != catchup.EndFailed || w.own[0].Err == nil {
 		t.Fatalf("%d rounds", n)
 	}
-	if g := w.machine.Gaps(w.now); len(g) != 1 || g[0].Cause != coverage.Failed || len(g[0].Holders) != 2 {
+	if g := w.machine.Gaps(w.now); len(g) != 1 || g[0].Cause != coverage.NotAsked || len(g[0].Holders) != 2 {
 		t.Errorf("%+v", g)
 	}
 	for _, s := range w.servers {

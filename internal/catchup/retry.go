@@ -43,7 +43,7 @@ func (m *Machine) explain(r *round, end End) {
 				delete(m.why, t)
 			case end == EndOverBudget:
 				m.why[t] = coverage.OverBudget
-			case end == EndFailed:
+			case end == EndFailed && r.asked:
 				m.why[t] = coverage.Failed
 			}
 		}

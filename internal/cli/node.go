@@ -63,7 +63,7 @@ func (a *App) connect(ctx context.Context) (*node, error) {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case fault.Is(err, fault.Unavailable):
-		return nil, fail(ExitNoNode, "start one with `restante serve`, or point to another with --data-dir or --ipc",
+		return nil, fail(ExitNoNode, "start one with `restante up` or `restante serve`, or point to another with --data-dir or --ipc",
 			"no node is running at %s", path)
 	case fault.Is(err, fault.Denied):
 		return nil, fail(ExitFailure, "a node answers its owner only; run this as the user who runs it",

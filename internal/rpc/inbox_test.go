@@ -240,6 +240,7 @@ func TestInboxReports(t *testing.T) {
 		want   string
 	}{
 		{fakeReport(), "Complete: home and ffeeddcc agree that this is all."},
+		{catchup.Report{End: catchup.EndComplete}, "Nothing is waited for, so nobody was asked."},
 		{catchup.Report{End: catchup.EndComplete, Servers: one}, "Complete, says home; no second mail server was compared."},
 		{catchup.Report{End: catchup.EndComplete, Servers: one, Gaps: []coverage.Gap{gap}}, "All that home would give came, but something is missing still: the gaps say what."},
 		{catchup.Report{End: catchup.EndComplete, Servers: one, Gaps: []coverage.Gap{closed}}, "Complete, says home; no second mail server was compared."},

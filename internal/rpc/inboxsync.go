@@ -183,6 +183,8 @@ func ending(r *catchup.Report, name naming) string {
 	}
 	open := slices.ContainsFunc(r.Gaps, func(g coverage.Gap) bool { return !g.Closed })
 	switch {
+	case len(r.Servers) == 0 && r.End == catchup.EndComplete:
+		return "Nothing is waited for, so nobody was asked."
 	case open && (r.End == catchup.EndAgreed || r.End == catchup.EndComplete):
 		return "All that " + join(said) + " would give came, but something is missing still: the gaps say what."
 	case r.End == catchup.EndAgreed:
