@@ -70,6 +70,11 @@ const chunksAtOnce = 16
 
 // mine returns the lowest nonce for which Keccak-256(prefix ‖ nonce) starts with so many zero bits.
 func mine(ctx context.Context, prefix []byte, zeros, cores int) (uint64, error) {
+	if zeros <= easy {
+		if nonce, ok := mineFew(prefix, zeros); ok {
+			return nonce, nil
+		}
+	}
 	var next, best atomic.Uint64
 	best.Store(math.MaxUint64)
 	var workers sync.WaitGroup
@@ -96,6 +101,25 @@ func mine(ctx context.Context, prefix []byte, zeros, cores int) (uint64, error) 
 		return found, nil
 	}
 	return 0, fmt.Errorf("%w: %w", ErrWork, context.Cause(ctx))
+}
+
+// easy is how many zero bits are found, most probably, in less time than it takes to set the miners up.
+const (
+	easy  = 3
+	tries = 4 << easy
+)
+
+// mineFew tries the first nonces one by one.
+func mineFew(prefix []byte, zeros int) (nonce uint64, ok bool) {
+	text := append(prefix[:len(prefix):len(prefix)], make([]byte, 8)...)
+	for nonce = range tries {
+		binary.BigEndian.PutUint64(text[len(prefix):], nonce)
+		hash := Keccak256(text)
+		if leadingZeroBits(binary.LittleEndian.Uint64(hash[:])) >= zeros {
+			return nonce, true
+		}
+	}
+	return 0, false
 }
 
 // lower sets v to n if n is lower.
