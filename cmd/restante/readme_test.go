@@ -15,7 +15,7 @@ import (
 )
 
 // guides are the documents that tell people what to type.
-var guides = []string{"README.md", "docs/operator.md", "docs/mail-1.md", "docs/archive-format.md", "docs/performance.md", "docs/weaknesses.md"}
+var guides = []string{"README.md", "docs/operator.md", "docs/inbox.md", "docs/inbox-format.md", "docs/mail-1.md", "docs/archive-format.md", "docs/performance.md", "docs/weaknesses.md"}
 
 func guide(t *testing.T, name string) string {
 	t.Helper()
