@@ -332,11 +332,8 @@ func (in *Inbox) write(ctx context.Context, d store.Delivery) error {
 	}
 }
 
-// Health conditions.
-const (
-	NotKept   = "inbox-not-kept"  // mail could not be written
-	Protected = "inbox-protected" // the key of the file lies beside it
-)
+// NotKept is the code of the health condition that mail could not be written.
+const NotKept = "inbox-not-kept"
 
 // Offer takes what came by gossip; relay.Sink declares it. What is waited for is kept.
 func (in *Inbox) Offer(e *envelope.Envelope, _ float64, direct bool) {
