@@ -206,7 +206,10 @@ func joinExact(a, b Claim) (Claim, bool) {
 			return Claim{}, false
 		}
 	case b.says():
-		joined.From, joined.To = b.From, b.To
+		joined.To = b.To
+		if a.Through < b.Through || a.Since > b.Since || a.From > b.From || !a.Asked.After(b.Asked) { // else a has caught up
+			joined.From = b.From
+		}
 	default:
 		joined.From = max(a.From, b.From)
 	}

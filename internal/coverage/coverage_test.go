@@ -27,6 +27,12 @@ func exact(server nodeaddr.ID, epoch [8]byte, first, through uint64, since, from
 	return coverage.Claim{Topic: topic, Server: server, Exact: true, Epoch: epoch, First: first, Through: through, Since: since, From: from, To: to, Asked: before}
 }
 
+// after is a claim that was made a while later.
+func after(c coverage.Claim) coverage.Claim {
+	c.Asked = c.Asked.Add(time.Minute)
+	return c
+}
+
 func sent(server nodeaddr.ID, from, to uint32, doubt bool) coverage.Claim {
 	return coverage.Claim{Topic: topic, Server: server, From: from, To: to, Doubt: doubt, Asked: before}
 }
@@ -36,6 +42,9 @@ func TestMerging(t *testing.T) {
 		"what follows": {
 			[]coverage.Claim{exact(one, epoch, 0, 10, 100, 100, 200), exact(one, epoch, 10, 15, 100, 200, 300)},
 			[]coverage.Claim{exact(one, epoch, 0, 15, 100, 100, 300)}},
+		"caught up with what was sent earlier": {
+			[]coverage.Claim{exact(one, epoch, 0, 20, 300, 300, 500), after(exact(one, epoch, 0, 20, 100, 100, 0))},
+			[]coverage.Claim{after(exact(one, epoch, 0, 20, 100, 100, 500))}},
 		"a hole": {
 			[]coverage.Claim{exact(one, epoch, 0, 10, 100, 100, 200), exact(one, epoch, 10, 15, 100, 250, 300)},
 			[]coverage.Claim{exact(one, epoch, 0, 10, 100, 100, 200), exact(one, epoch, 10, 15, 100, 250, 300)}},
