@@ -201,9 +201,18 @@ func testOursDirect(t *testing.T, helper string) {
 		return o.status().Counters["restante_requests_total"] == 1
 	})
 
+	// What everybody may read comes behind what nobody trusted: so that is over when trust begins.
+	public := rpc.NewMessage{SymKeyID: keys.sym, TTL: 60, Topic: rpc.Topic(topicA), Payload: []byte("to everybody")}
+	hash := o.post(public)
+	if m := theirs.Next(); m.Hash != hash {
+		t.Errorf("the peer got %q", m.Payload)
+	}
+	if m := mine.next(); [32]byte(m.Hash) != hash {
+		t.Errorf("our node got %q", m.Payload)
+	}
 	p.Try(func(ctx context.Context) error { return p.Trust(ctx, o.id) })
 	ask[bool](o, "shh_markTrustedPeer", p.Enode)
-	hash := out("to you alone")
+	hash = out("to you alone")
 	if m := theirs.Next(); m.Hash != hash || !bytes.Equal(m.Payload, []byte("to you alone")) {
 		t.Errorf("the peer got %q", m.Payload)
 	}
@@ -211,8 +220,8 @@ func testOursDirect(t *testing.T, helper string) {
 	if m := mine.next(); [32]byte(m.Hash) != hash || string(m.Payload) != "to us alone" {
 		t.Errorf("our node got %q", m.Payload)
 	}
-	if n := o.status().Pool.Envelopes; n != 0 {
-		t.Errorf("%d direct envelopes were pooled", n)
+	if n := o.status().Pool.Envelopes; n != 1 {
+		t.Errorf("%d envelopes are pooled, want the public one", n)
 	}
 	stayed(t, p)
 }
