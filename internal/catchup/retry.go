@@ -24,7 +24,7 @@ func (m *Machine) soon(at time.Time) {
 
 // cameLive plans a round in which servers only say what they have: then the next start does not fetch it.
 func (m *Machine) cameLive(topics []envelope.Topic) {
-	if len(m.stillWanted(topics)) == 0 {
+	if len(m.stillWanted(topics)) == 0 || !m.anyLists() { // older servers would send it all again
 		return
 	}
 	at := m.now.Add(quietAfter)
@@ -64,7 +64,7 @@ func (m *Machine) afterwards(r *round, end End) {
 			m.soon(m.now)
 		}
 	}
-	if next := m.nextMissing(); !next.IsZero() {
+	if next := m.nextMissing(); !next.IsZero() && m.anyLists() {
 		m.soon(next)
 	}
 }

@@ -132,6 +132,16 @@ func (m *Machine) anyUp() bool {
 	return false
 }
 
+// anyLists reports whether somebody is connected who can say what it has without sending it.
+func (m *Machine) anyLists() bool {
+	for _, s := range m.servers {
+		if s.up && s.lists() {
+			return true
+		}
+	}
+	return false
+}
+
 // cameOnline asks everybody again, at once.
 func (m *Machine) cameOnline() {
 	m.online = m.now
