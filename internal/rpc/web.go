@@ -169,8 +169,8 @@ func (s *Server) ServeWeb(ctx context.Context, l net.Listener, o WebOptions) err
 	return err
 }
 
-// ListenWeb opens an address, such as 127.0.0.1:8545, for ServeWeb. The error is of kind Exists if it is taken, Invalid if it is none of this
-// machine's, else Unavailable.
+// ListenWeb opens an address, such as 127.0.0.1:8545, for ServeWeb. The error is of kind Invalid if it is none of this machine's, else
+// Unavailable.
 func ListenWeb(address string) (net.Listener, error) {
 	const op = "rpc: listen"
 	l, err := net.Listen("tcp", address)
@@ -178,7 +178,7 @@ func ListenWeb(address string) (net.Listener, error) {
 	case err == nil:
 		return l, nil
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fault.E(op, fault.Exists, err, "another program listens at "+address+": choose another port in rpc.listen")
+		return nil, fault.E(op, fault.Unavailable, err, "another program listens at "+address+": choose another port in rpc.listen")
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return nil, fault.E(op, fault.Invalid, err, "rpc.listen is "+address+", which is no address of this machine: use 127.0.0.1 and a port")
 	default:

@@ -405,7 +405,7 @@ func TestListenWebRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	for address, want := range map[string]fault.Kind{l.Addr().String(): fault.Exists, "192.0.2.1:1": fault.Invalid} {
+	for address, want := range map[string]fault.Kind{l.Addr().String(): fault.Unavailable, "192.0.2.1:1": fault.Invalid} {
 		if _, err := rpc.ListenWeb(address); !fault.Is(err, want) || !strings.Contains(fault.Text(err), "rpc.listen") {
 			t.Errorf("%s: %v", address, err)
 		}
