@@ -72,7 +72,7 @@ func (a *App) showInbox(st rpc.InboxStatus) error {
 	line("watches", "%d, of %s", st.Watches, plural(st.Topics, "topic", "topics"))
 	line("servers", "%d connected of %d", st.Connected, st.Servers)
 	line("gaps", "%d open", st.Gaps)
-	line("letters", "%d not held yet", st.Letters)
+	line("letters", "%d still followed", st.Letters)
 	switch {
 	case st.Syncing:
 		line("catch-up", "under way")

@@ -49,7 +49,7 @@ type Status struct {
 	Servers    int // known and usable
 	Connected  int // of those
 	Gaps       int // open
-	Letters    int // not held yet
+	Letters    int // still followed
 	Syncing    bool
 	LastSync   time.Time // the last round that ended well; zero for none
 	Text       string    // how it stands, as a sentence for people

@@ -90,7 +90,7 @@ type InboxStatus struct {
 	Servers    int       `json:"servers"`   // known and usable
 	Connected  int       `json:"connected"` // of those
 	Gaps       int       `json:"gaps"`      // open
-	Letters    int       `json:"letters"`   // not held yet
+	Letters    int       `json:"letters"`   // still followed
 	Syncing    bool      `json:"syncing"`
 	LastSync   time.Time `json:"lastSync,omitzero"` // the last catch-up that ended well
 	Text       string    `json:"text"`              // for people
