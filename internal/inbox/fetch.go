@@ -151,6 +151,7 @@ func (in *Inbox) commit(a catchup.Commit) {
 		d.Delete = append(d.Delete, store.Record{Kind: kindFetch, ID: strconv.FormatUint(id, 10)})
 	}
 	in.door.put(d, func(kept store.Kept, err error) {
+		in.wrote(err)
 		in.post(func() {
 			if err == nil && kept.New > 0 {
 				in.tell(Event{Kind: MailEvent, First: kept.First, Last: kept.Last, New: kept.New})

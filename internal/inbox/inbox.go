@@ -106,6 +106,8 @@ type Inbox struct {
 	topics atomic.Pointer[map[envelope.Topic]struct{}] // what is waited for
 	door   *door
 
+	failing bool // of the door: nothing could be written last
+
 	hear       sync.Mutex
 	hearers    map[uint64]func(Event)
 	lastHearer uint64
@@ -342,14 +344,24 @@ func (in *Inbox) Offer(e *envelope.Envelope, _ float64, direct bool) {
 	}
 }
 
-// keptLive is called by the door.
-func (in *Inbox) keptLive(list []*envelope.Envelope, kept store.Kept, err error) {
-	if err != nil {
-		in.opt.Log.Error("mail was not kept; it will be asked for again", "envelopes", len(list), "err", err)
+// wrote tells the user when mail can no longer be kept, and when it can again. It is called by the door.
+func (in *Inbox) wrote(err error) {
+	switch {
+	case err == nil && in.failing:
+		in.opt.Log.Info("mail is kept again")
+	case err != nil && !in.failing:
+		in.opt.Log.Error("mail is not kept; it will be asked for again", "err", err)
+	}
+	if in.failing = err != nil; in.failing {
 		in.opt.Health.Set(NotKept, health.Critical, fault.Text(err)+". Nothing is lost while mail servers keep it.")
 	} else {
 		in.opt.Health.Clear(NotKept)
 	}
+}
+
+// keptLive is called by the door.
+func (in *Inbox) keptLive(list []*envelope.Envelope, kept store.Kept, err error) {
+	in.wrote(err)
 	seen := map[envelope.Topic]bool{}
 	var topics []envelope.Topic
 	for _, e := range list {

@@ -10,6 +10,7 @@ import (
 	"github.com/restante-im/restante/internal/directory"
 	"github.com/restante-im/restante/internal/envelope"
 	"github.com/restante-im/restante/internal/fault"
+	"github.com/restante-im/restante/internal/health"
 	"github.com/restante-im/restante/internal/history"
 	"github.com/restante-im/restante/internal/inbox"
 	"github.com/restante-im/restante/internal/message"
@@ -262,5 +263,38 @@ func TestServersAreChanged(t *testing.T) {
 	views, err = r.inbox.Servers(r.ctx())
 	if err != nil || len(views) != 4 {
 		t.Errorf("after a reload: %+v, %v", views, err)
+	}
+}
+
+func TestAFullInboxSaysSoAndLosesNothing(t *testing.T) {
+	a := newServer(1)
+	for n := range 40 {
+		a.keep(letterOf(t, n, topic))
+	}
+	r := newRig(t, a)
+	r.options.Cap = 3000 // about ten
+	r.start()
+	w := r.watch(watch.Spec{})
+	if report := r.sync(catchup.Options{}); report.End != catchup.EndFailed || report.Err == nil {
+		t.Errorf("into a full inbox: %+v", report)
+	}
+	full := func() bool {
+		return slices.ContainsFunc(r.health.List(), func(c health.Condition) bool { return c.Code == inbox.NotKept })
+	}
+	if !full() {
+		t.Errorf("conditions: %+v", r.health.List())
+	}
+	if gaps, err := r.inbox.Gaps(r.ctx()); err != nil || len(gaps) == 0 {
+		t.Errorf("gaps: %+v, %v", gaps, err)
+	}
+	r.stop()
+	r.options.Cap = 0
+	r.start()
+	r.sync(catchup.Options{})
+	if n := len(r.numbers(w.ID)); n != 40 {
+		t.Errorf("%d messages once there was room", n)
+	}
+	if full() {
+		t.Errorf("conditions: %+v", r.health.List())
 	}
 }
