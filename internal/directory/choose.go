@@ -154,7 +154,7 @@ func (d *Directory) noneLeft(now time.Time) bool {
 }
 
 // coolUntil returns until when a server is left alone; zero when it is not. The only one is left alone briefly, whatever
-// it did, and those that only failed not at all when none is left.
+// it did, and when none is left those that only failed not at all and liars for some minutes.
 func (d *Directory) coolUntil(now time.Time, s *server, noneLeft bool) time.Time {
 	if !s.cool.active(now) {
 		return time.Time{}
@@ -163,8 +163,15 @@ func (d *Directory) coolUntil(now time.Time, s *server, noneLeft bool) time.Time
 		return time.Time{} // trying goes on: who connects and who asks have waits of their own
 	}
 	until := s.cool.Until
-	if s.ID() == d.only {
-		if soon := s.lastFailure.Add(coolOnly); soon.Before(until) {
+	most := time.Duration(0)
+	switch {
+	case s.ID() == d.only:
+		most = coolOnly
+	case noneLeft && s.cool.Cause == lied:
+		most = coolLast
+	}
+	if most > 0 {
+		if soon := s.lastFailure.Add(most); soon.Before(until) {
 			until = soon
 		}
 		if !until.After(now) {

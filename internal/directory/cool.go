@@ -13,6 +13,7 @@ const (
 	coolRefused = 10 * time.Minute // it serves others, or gave all that it gives today
 	coolMost    = time.Hour
 	coolLiar    = 24 * time.Hour
+	coolLast    = 10 * time.Minute // at most, of a liar when no other is left: what it sends is checked, and may be all there is
 	coolOnly    = 30 * time.Second // at most, of the only server that may be asked
 
 	maxTries = 20 // counted
