@@ -101,9 +101,10 @@ type letter struct {
 	digestOf  envelope.Hash // of the content
 	env       *envelope.Envelope
 	phase     phase
-	step      int    // waits so far
-	again     bool   // to be posted at the next look, although it was: our node has lost it
-	seal      uint64 // of phase sealing
+	step      int       // waits so far
+	later     time.Time // when the wait ends in which servers are asked once before; zero for no such wait
+	again     bool      // to be posted at the next look, although it was: our node has lost it
+	seal      uint64    // of phase sealing
 	next      time.Time
 	index     int // in Machine.due; -1: not there
 	heldSince time.Time

@@ -108,6 +108,12 @@ func (m *Machine) dueNow(l *letter) {
 
 // look decides what is next for a letter that has waited.
 func (m *Machine) look(l *letter) {
+	if end := l.later; l.State != StateHeld && end.After(m.now) {
+		l.later = time.Time{}
+		m.ask(l)
+		m.schedule(l, end)
+		return
+	}
 	if l.State == StateHeld {
 		if !m.now.Before(l.heldSince.Add(settleAfter)) {
 			m.finish(l)
@@ -140,8 +146,17 @@ func (m *Machine) wait(l *letter) {
 		next = l.Until
 	}
 	l.step++
-	l.phase = waiting
+	l.phase, l.later = waiting, time.Time{}
 	m.schedule(l, next)
+}
+
+// waitPosted waits after a post. However long that is, servers are asked soon: some keep mail for a short while only.
+func (m *Machine) waitPosted(l *letter) {
+	m.wait(l)
+	if soon := m.now.Add(backOff(0)); soon.Before(l.next) {
+		l.later = l.next
+		m.schedule(l, soon)
+	}
 }
 
 // retry waits after a failure that may pass.
@@ -209,7 +224,7 @@ func (m *Machine) posted(ev Posted) {
 	}
 	l.Attempts[len(l.Attempts)-1].Posted = m.now
 	l.Err, l.again = "", false
-	m.wait(l)
+	m.waitPosted(l)
 	m.tell(l)
 }
 
@@ -245,7 +260,7 @@ func (m *Machine) accepted(ev Accepted) {
 func (m *Machine) online() {
 	for _, l := range m.order {
 		if l.phase == waiting {
-			l.step, l.again = 0, true
+			l.step, l.again, l.later = 0, true, time.Time{}
 			m.schedule(l, m.now)
 		}
 	}

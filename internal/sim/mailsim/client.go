@@ -340,7 +340,8 @@ func (c *client) ask(a catchup.Ask) {
 // asked judges a question.
 func (c *client) asked(a catchup.Ask) {
 	missing := slices.ContainsFunc(slices.Collect(maps.Values(c.store.missing)), func(m coverage.Missing) bool { return !m.Gone })
-	if c.settled && !missing && c.w.now > max(c.w.heal+judgement, c.lastLive+quietCheck, c.since+quietCheck) {
+	refused := slices.ContainsFunc(c.w.servers, func(s *server) bool { return s.denied }) // is tried again now and then
+	if c.settled && !missing && !refused && c.w.now > max(c.w.heal+judgement, c.lastLive+quietCheck, c.since+quietCheck) {
 		c.w.failf("client %d asks in an idle world", c.index)
 	}
 	c.ground(c.w.serverOf(a.Server)).asked(a.Form, a.Question)
