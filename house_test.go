@@ -69,6 +69,7 @@ var house = map[string]room{
 	"internal/archive/segment/slindex": {1, nil},
 	"internal/archive/stream":          {2, []string{geth + "rlp"}},
 	"internal/rpc/legacy":              {5, []string{geth + "rpc", geth + "common/hexutil"}},
+	"internal/sim/agenda":              {0, nil},
 	"internal/sim/mailsim":             {5, []string{geth + "crypto"}},
 
 	// Helpers of tests and benchmarks; no program for users imports them.

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"container/heap"
 	"fmt"
 	"hash"
 	"hash/fnv"
@@ -10,40 +9,17 @@ import (
 
 	"github.com/restante-im/restante/internal/envelope"
 	"github.com/restante-im/restante/internal/gossip"
+	"github.com/restante-im/restante/internal/sim/agenda"
 )
 
 // epoch is the true time at which every run starts.
 var epoch = time.Unix(1_600_000_000, 0)
 
-// event is something that happens at a moment of true time.
-type event struct {
-	at  time.Duration
-	seq uint64
-	do  func()
-}
-
-type events []event
-
-func (h events) Len() int { return len(h) }
-func (h events) Less(i, j int) bool {
-	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].seq < h[j].seq
-}
-func (h events) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *events) Push(x any)   { *h = append(*h, x.(event)) }
-func (h *events) Pop() any {
-	old := *h
-	e := old[len(old)-1]
-	old[len(old)-1] = event{}
-	*h = old[:len(old)-1]
-	return e
-}
-
 // world is a network and everything in it.
 type world struct {
 	rand  *rand.Rand
 	now   time.Duration
-	queue events
-	seq   uint64
+	queue agenda.Agenda
 	trace hash.Hash64
 	steps int
 
@@ -63,18 +39,20 @@ func newWorld(seed uint64) *world {
 
 // at lets something happen at a later time; what is due at the same time happens in the order in which it was asked for.
 func (w *world) at(t time.Duration, do func()) {
-	w.seq++
-	heap.Push(&w.queue, event{max(t, w.now), w.seq, do})
+	w.queue.Put(max(t, w.now), do)
 }
 
 func (w *world) after(d time.Duration, do func()) { w.at(w.now+d, do) }
 
 // runUntil lets everything happen that is due before end.
 func (w *world) runUntil(end time.Duration) {
-	for len(w.queue) > 0 && w.queue[0].at < end {
-		e := heap.Pop(&w.queue).(event)
-		w.now = e.at
-		e.do()
+	for {
+		at, do, ok := w.queue.Next(end)
+		if !ok {
+			break
+		}
+		w.now = at
+		do()
 	}
 	w.now = end
 }

@@ -1,7 +1,6 @@
 package mailsim
 
 import (
-	"container/heap"
 	"fmt"
 	"hash"
 	"hash/fnv"
@@ -9,41 +8,18 @@ import (
 	"time"
 
 	"github.com/restante-im/restante/internal/envelope"
+	"github.com/restante-im/restante/internal/sim/agenda"
 )
 
 // epoch is the true time at which every run starts.
 var epoch = time.Unix(1_600_000_000, 0)
-
-// event is something that happens at a moment of true time.
-type event struct {
-	at  time.Duration
-	seq uint64
-	do  func()
-}
-
-type events []event
-
-func (h events) Len() int { return len(h) }
-func (h events) Less(i, j int) bool {
-	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].seq < h[j].seq
-}
-func (h events) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *events) Push(x any)   { *h = append(*h, x.(event)) }
-func (h *events) Pop() any {
-	old := *h
-	e := old[len(old)-1]
-	old[len(old)-1] = event{}
-	*h = old[:len(old)-1]
-	return e
-}
 
 // world is everything there is.
 type world struct {
 	plan  Plan
 	rand  *rand.Rand
 	now   time.Duration
-	queue events
-	seq   uint64
+	queue agenda.Agenda
 	trace hash.Hash64
 	log   func(string) // nil: nobody reads
 
@@ -66,8 +42,7 @@ func newWorld(p Plan) *world {
 
 // at lets something happen at a later time; what is due at the same time happens in the order in which it was asked for.
 func (w *world) at(t time.Duration, do func()) {
-	w.seq++
-	heap.Push(&w.queue, event{max(t, w.now), w.seq, do})
+	w.queue.Put(max(t, w.now), do)
 }
 
 func (w *world) after(d time.Duration, do func()) { w.at(w.now+d, do) }
@@ -77,13 +52,16 @@ const maxEvents = 3_000_000
 
 // runUntil lets everything happen that is due before end.
 func (w *world) runUntil(end time.Duration) {
-	for len(w.queue) > 0 && w.queue[0].at < end {
-		e := heap.Pop(&w.queue).(event)
-		w.now = e.at
-		e.do()
+	for {
+		at, do, ok := w.queue.Next(end)
+		if !ok {
+			break
+		}
+		w.now = at
+		do()
 		if w.report.Events++; w.report.Events == maxEvents {
 			w.failf("the world does not come to rest: %d events", maxEvents)
-			w.queue = nil
+			w.queue.Clear()
 		}
 	}
 	w.now = end
